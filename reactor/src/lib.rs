@@ -1,0 +1,31 @@
+//! A reactor written by hand: who is ready, whose turn is it, and what is under `await`.
+//!
+//! *What to say* is a [`Protocol`](event_loop::Protocol), written once and without any I/O. *Who waits* is a choice made
+//! afterwards: a blocking thread ([`converse`](event_loop::converse)) or an event loop
+//! ([`Reactor`](event_loop::Reactor)) over select(2), poll(2) or epoll(7), picked at run time.
+//!
+//! The source reads from the ground up, and a module uses only what stands above it in this list:
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | `sys`, `clock` | how do we ask the kernel, and what time is it? |
+//! | [`readiness`] | layer 1: who is ready? (mio's vocabulary) |
+//! | [`net`], [`unix`] | nonblocking sockets, raw descriptors |
+//! | [`event_loop`] | layer 2: whose turn is it? |
+//! | [`guide`] | the same as chapters, with pictures |
+#![warn(missing_docs)]
+#![deny(rustdoc::broken_intra_doc_links)]
+
+#[macro_use]
+mod sys;
+mod clock;
+mod error;
+
+pub mod event_loop;
+pub mod guide;
+pub mod net;
+pub mod readiness;
+pub mod unix;
+
+pub use error::Error;
+pub use readiness::{Backend, Interest, Token, Trigger, event};

@@ -1,0 +1,149 @@
+//! epoll(7): Linux's readiness interface.
+//!
+//! # What the kernel offers
+//! The kernel keeps the set of watched descriptors (`epoll_ctl`) and a wait returns only those that are ready: its cost
+//! grows with what happened, not with what is watched. Compare `poll.rs`, where the whole set crosses on every wait. Edge,
+//! level and one-shot are all native, and registrations from other threads reach a wait in progress.
+//!
+//! # Quirks
+//! a. The set holds open file *descriptions*, not descriptors (epoll(7), "Questions and answers", 6): after `close` of one
+//!    of two duplicates, events keep coming for a number nobody owns. So a source is deregistered before it is closed.
+//!    Test: `a_closed_descriptor_with_a_living_duplicate_keeps_firing`.
+//! b. Regular files are refused with EPERM, although they are always ready. They go on the always-ready list.
+//!    Test: `a_regular_file_is_always_ready`.
+//! c. `EPOLLERR` and `EPOLLHUP` come whether asked for or not; `EPOLLRDHUP` must be asked for.
+//! d. `epoll_wait` counts milliseconds; `epoll_pwait2` (Linux 5.11) counts nanoseconds.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::always_ready::AlwaysReady;
+use super::{CLOCK_KEY, Registration, Selector};
+use crate::clock;
+use crate::readiness::event::Event;
+use crate::readiness::interest::Trigger;
+use crate::readiness::timeout;
+use crate::readiness::waker::WakerFd;
+use crate::sys::{self, TimerFd};
+
+// # State
+
+/// An epoll instance.
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    /// What epoll refuses because it is always ready.
+    always_ready: AlwaysReady,
+    /// Made when first armed.
+    clock: OnceLock<TimerFd>,
+}
+
+// # New
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Epoll> {
+        Ok(Epoll {
+            epoll: sys::epoll_create()?,
+            always_ready: AlwaysReady::default(),
+            clock: OnceLock::new(),
+        })
+    }
+}
+
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.epoll.as_raw_fd()
+    }
+}
+
+impl Selector for Epoll {
+    // # Register
+
+    fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        match sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), wanted(registration)) {
+            // Quirk b.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.always_ready.register(fd, registration)
+            }
+            result => result,
+        }
+    }
+
+    // # Reregister
+
+    fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        match sys::epoll_set(&self.epoll, libc::EPOLL_CTL_MOD, fd.as_raw_fd(), wanted(registration)) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.always_ready.reregister(fd, registration)
+            }
+            result => result,
+        }
+    }
+
+    // # Deregister
+
+    fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        match sys::epoll_delete(&self.epoll, fd.as_raw_fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
+            result => result,
+        }
+    }
+
+    // # Wait
+
+    fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.always_ready.is_pending() { Some(Duration::ZERO) } else { timeout };
+        sys::epoll_wait(&self.epoll, ready, timeout, timeout::to_millis)?;
+        self.always_ready.report(ready);
+        Ok(())
+    }
+
+    // # Wake
+
+    fn wake(&self, waker: &WakerFd) -> io::Result<()> {
+        waker.write() // an edge each time: nothing to drain, nothing to re-arm
+    }
+
+    // # Clock
+
+    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        let clock = match self.clock.get() {
+            Some(clock) => clock,
+            None if deadline.is_none() => return Ok(true),
+            None => {
+                let clock = TimerFd::new()?;
+                let event = Event::new(CLOCK_KEY, sys::IN | sys::EDGE);
+                sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, clock.fd().as_raw_fd(), event)?;
+                self.clock.get_or_init(|| clock)
+            }
+        };
+        clock.set(deadline.map(|deadline| deadline.saturating_duration_since(clock::now())))?;
+        Ok(true)
+    }
+
+    fn has_native_edge(&self) -> bool {
+        true
+    }
+}
+
+/// A registration in epoll's words.
+fn wanted(registration: Registration) -> Event {
+    let Registration { key, interest, trigger, rearm: _ } = registration;
+    let mut flags = match trigger {
+        Trigger::Edge => sys::EDGE,
+        Trigger::Level => 0,
+        Trigger::OneShot => sys::ONE_SHOT,
+    };
+    if interest.is_readable() {
+        flags |= sys::IN | sys::RDHUP; // quirk c
+    }
+    if interest.is_writable() {
+        flags |= sys::OUT;
+    }
+    if interest.is_priority() {
+        flags |= sys::PRI;
+    }
+    Event::new(key, flags)
+}

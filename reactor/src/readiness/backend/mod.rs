@@ -1,0 +1,246 @@
+//! The joint between readiness and the kernel: one trait, one file per kernel interface.
+//!
+//! Read [`epoll`] first, then `poll.rs` and `select.rs` with the same headings in the same order, and compare by eye.
+
+mod always_ready;
+pub(crate) mod epoll;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use super::interest::{Interest, Trigger};
+use super::waker::WakerFd;
+use crate::error::Error;
+
+/// What a kernel interface must offer to carry a [`Poll`](crate::Poll) or a reactor.
+///
+/// The key given at registration comes back with each event, all 64 bits of it. Every method may be called from any thread
+/// while another is in `wait`; only one thread waits at a time.
+pub(crate) trait Selector {
+    /// Starts watching `fd`. `AlreadyExists` if it is watched.
+    fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
+
+    /// Replaces what is watched for. `NotFound` if it is not watched. What is ready now is reported again.
+    fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
+
+    /// Stops watching. After it returned, no wait reports the descriptor any more, not even the one in progress.
+    /// `NotFound` if it is not watched.
+    fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Replaces what `ready` held by what is ready now, at most its capacity; without events, waits for one, for `timeout`
+    /// at most (`None`: for ever; zero: not at all). A timeout is `Ok` and no events; a signal is `Interrupted`.
+    fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Makes `waker`, registered before, readable: once, for the wait in progress or the next one.
+    fn wake(&self, waker: &WakerFd) -> io::Result<()>;
+
+    /// The owner of `fd` did an I/O call in this direction: an emulated edge may fire again. Kernels with edges of their
+    /// own need no telling.
+    fn rearm(&self, _fd: BorrowedFd<'_>, _direction: Interest) {}
+
+    /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
+    /// wait. `false`: this kernel has none, use the timeout.
+    fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether the kernel itself has edges, so that a source may stay registered for both directions without cost.
+    fn has_native_edge(&self) -> bool {
+        false
+    }
+}
+
+/// The key of the clock's event. Whoever arms the clock keeps this key free.
+pub(crate) const CLOCK_KEY: u64 = u64::MAX;
+
+/// What one registration asks for.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Registration {
+    /// Comes back with each event.
+    pub(crate) key: u64,
+    pub(crate) interest: Interest,
+    pub(crate) trigger: Trigger,
+    /// Who re-arms an emulated edge after I/O.
+    pub(crate) rearm: Rearm,
+}
+
+/// Who tells a backend without edges that a source has been read or written, so that its edge may fire again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rearm {
+    /// The source's owner calls [`Selector::rearm`] after each I/O call, as our sockets and wakers do.
+    ByOwner,
+    /// Nobody: the I/O on a raw descriptor is out of our sight, so the backend re-arms it after a millisecond.
+    ByTime,
+}
+
+/// A kernel interface to wait with.
+///
+/// ```
+/// use reactor::Backend;
+/// let backend: Backend = "epoll".parse()?;
+/// assert!(Backend::available().contains(&backend));
+/// let error = "eppol".parse::<Backend>().unwrap_err();
+/// assert_eq!(error.to_string(), r#"no backend "eppol" here; available: auto, select, poll, epoll"#);
+/// # Ok::<(), reactor::Error>(())
+/// ```
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// What the environment variable `REACTOR_BACKEND` names, else the best this system has.
+    #[default]
+    Auto,
+    /// select(2), with bitmaps of its own: no limit of 1024 descriptors.
+    Select,
+    /// poll(2).
+    Poll,
+    /// epoll(7).
+    Epoll,
+}
+
+/// The table of systems and backends, best first: the only place where operating systems are listed.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BEST_FIRST: &[Backend] = &[Backend::Epoll, Backend::Poll, Backend::Select];
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("zen-reactor runs on Linux so far: select, poll and epoll as Linux has them");
+
+impl Backend {
+    /// Every name that works here: `Auto`, then in the order of the classic texts.
+    #[must_use]
+    pub fn available() -> &'static [Backend] {
+        &[Backend::Auto, Backend::Select, Backend::Poll, Backend::Epoll]
+    }
+
+    /// The kernel interface this stands for: itself, or for `Auto` what `REACTOR_BACKEND` names, else the best.
+    ///
+    /// # Errors
+    /// `REACTOR_BACKEND` names no backend that is available here.
+    pub fn resolve(self) -> Result<Backend, Error> {
+        if self != Backend::Auto {
+            return Ok(self);
+        }
+        match std::env::var("REACTOR_BACKEND") {
+            Ok(name) if !name.is_empty() => match name.parse()? {
+                Backend::Auto => Ok(BEST_FIRST[0]),
+                chosen => Ok(chosen),
+            },
+            _ => Ok(BEST_FIRST[0]),
+        }
+    }
+
+    /// Opens it.
+    pub(crate) fn open(self) -> io::Result<AnySelector> {
+        match self.resolve().map_err(Error::into_io)? {
+            _ => Ok(AnySelector::Epoll(epoll::Epoll::new()?)),
+        }
+    }
+
+    /// Its name, as [`FromStr`] takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Auto => "auto",
+            Backend::Select => "select",
+            Backend::Poll => "poll",
+            Backend::Epoll => "epoll",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Backend, Error> {
+        let found = Backend::available().iter().find(|backend| backend.name() == name);
+        found.copied().ok_or_else(|| {
+            let names: Vec<&str> = Backend::available().iter().map(|backend| backend.name()).collect();
+            Error::Backend { name: name.to_owned(), available: names.join(", ") }
+        })
+    }
+}
+
+/// Whichever backend was chosen at run time: an enum, so that a call costs a predictable branch and no box.
+#[derive(Debug)]
+pub(crate) enum AnySelector {
+    Epoll(epoll::Epoll),
+}
+
+/// Calls the same method of whichever it is.
+macro_rules! dispatch {
+    ($any:expr, $selector:ident => $call:expr) => {
+        match $any {
+            AnySelector::Epoll($selector) => $call,
+        }
+    };
+}
+
+impl AnySelector {
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            AnySelector::Epoll(_) => Backend::Epoll,
+        }
+    }
+
+    /// Adds to an error what was attempted on what.
+    fn explain(
+        &self,
+        operation: &'static str,
+        fd: BorrowedFd<'_>,
+        key: u64,
+    ) -> impl FnOnce(io::Error) -> io::Error + use<> {
+        let (fd, backend) = (fd.as_raw_fd(), self.backend().name());
+        move |source| Error::Registration { operation, fd, token: key, backend, source }.into_io()
+    }
+}
+
+impl Selector for AnySelector {
+    fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        dispatch!(self, selector => selector.register(fd, registration)).map_err(self.explain(
+            "register",
+            fd,
+            registration.key,
+        ))
+    }
+
+    fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        dispatch!(self, selector => selector.reregister(fd, registration)).map_err(self.explain(
+            "reregister",
+            fd,
+            registration.key,
+        ))
+    }
+
+    fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        dispatch!(self, selector => selector.deregister(fd))
+    }
+
+    #[inline]
+    fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        dispatch!(self, selector => selector.wait(ready, timeout))
+    }
+
+    fn wake(&self, waker: &WakerFd) -> io::Result<()> {
+        dispatch!(self, selector => selector.wake(waker))
+    }
+
+    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
+        dispatch!(self, selector => selector.rearm(fd, direction));
+    }
+
+    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        dispatch!(self, selector => selector.arm_clock(deadline))
+    }
+
+    fn has_native_edge(&self) -> bool {
+        dispatch!(self, selector => selector.has_native_edge())
+    }
+}

@@ -1,0 +1,94 @@
+use std::fmt;
+use std::num::NonZeroU8;
+use std::ops::{BitOr, BitOrAssign};
+
+/// What a registration asks to be told about. Never empty.
+///
+/// ```
+/// use reactor::Interest;
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert!(both.is_readable() && both.is_writable());
+/// assert_eq!(both.remove(Interest::WRITABLE), Some(Interest::READABLE));
+/// assert_eq!(Interest::READABLE.remove(Interest::READABLE), None);
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interest(NonZeroU8);
+
+impl Interest {
+    /// There is something to read, or the peer finished sending.
+    pub const READABLE: Interest = Interest(NonZeroU8::MIN);
+    /// There is room to write, or a connection attempt ended.
+    pub const WRITABLE: Interest = Interest(NonZeroU8::MIN.saturating_add(1));
+    /// There is priority (out-of-band) data: `EPOLLPRI`, poll(2)'s `POLLPRI`, select(2)'s exceptional set.
+    pub const PRIORITY: Interest = Interest(NonZeroU8::MIN.saturating_add(3));
+
+    /// Both interests together; the same as `|`.
+    #[must_use]
+    pub const fn add(self, other: Interest) -> Interest {
+        Interest(self.0.saturating_add(other.0.get() & !self.0.get()))
+    }
+
+    /// What is left without `other`, or `None` if nothing is.
+    #[must_use]
+    pub fn remove(self, other: Interest) -> Option<Interest> {
+        NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
+    }
+
+    /// Whether [`READABLE`](Interest::READABLE) is part of it.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.0.get() & Interest::READABLE.0.get() != 0
+    }
+
+    /// Whether [`WRITABLE`](Interest::WRITABLE) is part of it.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.0.get() & Interest::WRITABLE.0.get() != 0
+    }
+
+    /// Whether [`PRIORITY`](Interest::PRIORITY) is part of it.
+    #[must_use]
+    pub const fn is_priority(self) -> bool {
+        self.0.get() & Interest::PRIORITY.0.get() != 0
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+    fn bitor(self, other: Interest) -> Interest {
+        self.add(other)
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Interest) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.is_readable(), "READABLE"),
+            (self.is_writable(), "WRITABLE"),
+            (self.is_priority(), "PRIORITY"),
+        ];
+        let present: Vec<&str> = names.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+        f.write_str(&present.join(" | "))
+    }
+}
+
+/// When a registration speaks up.
+///
+/// [`Registry::register`](crate::Registry::register) uses `Edge`, as mio does;
+/// [`Registry::register_with`](crate::Registry::register_with) takes any of the three, on every backend.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// Once per change: read or write until [`WouldBlock`](std::io::ErrorKind::WouldBlock) (or until a transfer is
+    /// shorter than asked) before waiting again.
+    Edge,
+    /// On every wait, as long as it is so.
+    Level,
+    /// Once; then silence until the next `reregister`.
+    OneShot,
+}

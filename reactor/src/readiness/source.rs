@@ -1,0 +1,2 @@
+/// Something that can be registered.
+pub trait Source {}
