@@ -1,11 +1,9 @@
 //! What a server reports on its clients: one function per event, in the words of the texts.
 //!
 //! They go through [`tracing`], so whoever runs a server decides where they are written and how many of them: connections
-//! and their ends at `INFO`, each question at `DEBUG`, what the server itself suffers from at `WARN` and `ERROR`. An event
-//! nobody wants costs one comparison.
+//! and their ends at `INFO`, each question at `DEBUG`, our own mistakes at `ERROR`. An event nobody wants costs one comparison.
 
 use std::fmt::Display;
-use std::io;
 
 use reactor::event_loop::CloseReason;
 use tracing::{debug, error, info};
@@ -36,11 +34,6 @@ pub fn closed(peer: &dyn Display, reason: &CloseReason) {
         CloseReason::Reset | CloseReason::Io(_) => info!("client error: {peer}: {reason}"),
         _ => info!("{peer} was hung up on: {reason}"),
     }
-}
-
-/// A client could not be served at all.
-pub fn failed(error: &io::Error) {
-    error!("{error}");
 }
 
 fn bytes(count: usize) -> String {

@@ -1,11 +1,9 @@
 //! Where the server listens: from what the command line says to sockets.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::rc::Rc;
 
 use reactor::event_loop::{Incoming, Reactor};
@@ -15,13 +13,7 @@ use zen_server::services::zen::{Conversation, Service};
 
 use crate::options::Options;
 
-/// The listening sockets' addresses, and the Unix socket's file, which goes when this is dropped.
-pub struct Listening {
-    pub addresses: Vec<Address>,
-    pub socket_file: Option<SocketFile>,
-}
-
-/// Opens every socket the options ask for.
+/// Opens every socket the options ask for; where they listen.
 ///
 /// # Errors
 /// One line: what could not be done, and what may help.
@@ -29,17 +21,14 @@ pub fn listen(
     reactor: &mut Reactor<Conversation>,
     options: &Options,
     service: &Rc<Service>,
-) -> Result<Listening, String> {
-    let mut listening = Listening { addresses: Vec::new(), socket_file: None };
-    if let Some(host) = options.tcp_host() {
-        listening.addresses = listen_at_host(reactor, host, options.port(), service)?;
-    }
+) -> Result<Vec<Address>, String> {
+    let mut listening = match options.tcp_host() {
+        Some(host) => listen_at_host(reactor, host, options.port(), service)?,
+        None => Vec::new(),
+    };
     if let Some(path) = &options.unix {
-        remove_stale(path)?;
-        listening
-            .addresses
-            .push(open(reactor, path.as_path().into(), service).map_err(|error| error.to_string())?);
-        listening.socket_file = Some(SocketFile::of(path));
+        let address = open(reactor, path.as_path().into(), service);
+        listening.push(address.map_err(|error| explain_unix(&error, path))?);
     }
     Ok(listening)
 }
@@ -58,7 +47,7 @@ fn listen_at_host(
         match open(reactor, (ip, port).into(), service) {
             Ok(address) => {
                 if let Address::Inet(address) = &address {
-                    port = address.port();
+                    port = address.port(); // 0 meant any, but the same for all
                 }
                 listening.push(address);
                 if ip.is_unspecified() {
@@ -103,7 +92,7 @@ fn addresses_of(host: &str) -> Result<Vec<IpAddr>, String> {
 fn open(reactor: &mut Reactor<Conversation>, address: Address, service: &Rc<Service>) -> io::Result<Address> {
     let service = Rc::clone(service);
     let listener = reactor.listen(address, move |incoming: &Incoming<'_>| {
-        let peer = match incoming.peer() {
+        let peer = match incoming.peer {
             Address::Inet(address) => Some(*address),
             Address::Unix(_) => None,
         };
@@ -139,48 +128,17 @@ fn explain(error: &io::Error, port: u16) -> String {
     format!("{error}{hint}")
 }
 
-/// Removes the socket that a killed server left behind: one that nobody listens on. Whatever else is there stays.
-fn remove_stale(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err(format!("cannot listen at {shown}: there is a file of that name, and it is no socket"));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|error| format!("cannot remove {shown}, which a killed server left behind: {error}")),
-        Err(error) => {
-            Err(format!("cannot listen at {shown}: there is a socket, and trying it says: {error}"))
+/// The same for a Unix socket. What a killed server left behind was replaced; what is still in use is in the way.
+fn explain_unix(error: &io::Error, path: &Path) -> String {
+    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse if is_socket => {
+            "; another server listens there: stop it, or choose another path"
         }
-        Ok(_) => Err(format!(
-            "cannot listen at {shown}: another server listens there; stop it, or choose another path"
-        )),
-    }
-}
-
-/// The file of a Unix socket: closing the socket leaves it, so it is removed when this is dropped.
-pub struct SocketFile {
-    path: PathBuf,
-    /// Device and inode, so that a successor's socket of the same name is left alone.
-    identity: Option<(u64, u64)>,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> SocketFile {
-        SocketFile { path: path.to_owned(), identity: identity(path) }
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.identity.is_some() && self.identity == identity(&self.path) {
-            if let Err(error) = fs::remove_file(&self.path) {
-                warn!("cannot remove {}: {error}", self.path.display());
-            }
+        io::ErrorKind::AddrInUse => {
+            "; there is a file of that name, and it is no socket: choose another path"
         }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+        _ => "",
+    };
+    format!("{error}{hint}")
 }

@@ -12,17 +12,19 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use reactor::event_loop::{ConnectionId, Limits, Reactor};
+use reactor::event_loop::{ConnectionId, Limits, Notice, Reactor};
 use reactor::net::Address;
 use tracing::level_filters::LevelFilter;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use zen_server::services::zen::{self, Conversation, Service};
 
-use listening::{Listening, listen};
+use listening::listen;
 use options::{Options, PROGRAM};
 
 /// How long requests in progress may take to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
+/// How much longer if answers are expensive.
+const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let options = match Options::read(env::args_os()) {
@@ -46,13 +48,13 @@ fn serve(options: &Options) -> Result<(), String> {
     let mut reactor = Reactor::<Conversation>::builder()
         .backend(options.backend)
         .limits(limits(options))
-        .on_notice(|notice| warn!("{notice}"))
+        .on_notice(report)
         .build()
         .map_err(|error| error.to_string())?;
-    let Listening { addresses, socket_file } = listen(&mut reactor, options, &service)?;
+    let addresses = listen(&mut reactor, options, &service)?;
     // An answer that is being worked on is a request in progress, too.
-    let grace = GRACE + options.delay.unwrap_or_default();
-    signals::stop_on_signal(&mut reactor, grace, socket_file)
+    let grace = GRACE + options.delay.unwrap_or_default().min(LONGEST_GRACE);
+    signals::stop_on_signal(&mut reactor, grace)
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     announce(&addresses, options);
     reactor.run().map_err(|error| format!("the event loop failed: {error}"))?;
@@ -71,6 +73,15 @@ fn limits(options: &Options) -> Limits {
         idle: options.idle_timeout,
         request_time: options.request_timeout,
         ..Limits::default()
+    }
+}
+
+/// What the loop has to say besides the events of connections.
+fn report(notice: &Notice<'_>) {
+    match notice {
+        Notice::Panicked { .. } | Notice::SourceFailed { .. } => error!("{notice}"),
+        Notice::Refused { .. } => info!("{notice}"),
+        _ => warn!("{notice}"),
     }
 }
 
@@ -113,7 +124,7 @@ fn client_command(address: &Address, by_cargo: bool) -> String {
 /// Sends the events to standard error, coloured for a human only.
 fn start_log(options: &Options) {
     let level = match (options.quiet, options.verbose) {
-        (true, _) => LevelFilter::ERROR,
+        (true, _) => LevelFilter::WARN,
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     };

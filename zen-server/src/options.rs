@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(long, value_name = "D", default_value = "off", value_parser = duration)]
     pub delay: Span,
 
-    /// Report errors only
+    /// Report only what goes wrong
     #[arg(short, long)]
     pub quiet: bool,
 

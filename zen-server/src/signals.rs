@@ -1,8 +1,6 @@
 //! SIGINT and SIGTERM: the first lets requests in progress finish, the second does not wait for anything.
 
-use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,19 +11,11 @@ use signal_hook::flag;
 use tracing::info;
 use zen_server::services::zen::Conversation;
 
-use crate::listening::SocketFile;
-
 /// The exit status of a program that a signal ended, as a shell tells it.
 const SIGNAL_STATUS: i32 = 128;
 
 /// Shuts the reactor down at the first signal, giving requests in progress `grace` to finish, and exits at the second.
-///
-/// The socket's file goes with the first signal: from then on nobody listens there.
-pub fn stop_on_signal(
-    reactor: &mut Reactor<Conversation>,
-    grace: Duration,
-    socket_file: Option<SocketFile>,
-) -> io::Result<()> {
+pub fn stop_on_signal(reactor: &mut Reactor<Conversation>, grace: Duration) -> io::Result<()> {
     let is_stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // These two run inside the signal handler and in this order, so that even a loop that is stuck (its log goes into a
@@ -33,15 +23,12 @@ pub fn stop_on_signal(
         flag::register_conditional_shutdown(signal, SIGNAL_STATUS + signal, Arc::clone(&is_stopping))?;
         flag::register(signal, Arc::clone(&is_stopping))?;
     }
-    let socket_file = Rc::new(Cell::new(socket_file));
     for signal in [SIGINT, SIGTERM] {
-        let socket_file = Rc::clone(&socket_file);
         reactor.on_signal(signal, move |reactor| {
             info!(
                 "stopping: {} connections, at most {grace:?} for requests in progress",
                 reactor.connections()
             );
-            drop(socket_file.take());
             reactor.shutdown(grace);
         })?;
     }
