@@ -163,7 +163,7 @@ impl TcpStream {
         F: FnOnce() -> io::Result<T>,
     {
         let result = f();
-        rearm::after_some_io(self.as_fd(), &result);
+        rearm::after_some_io(self.as_fd());
         result
     }
 }

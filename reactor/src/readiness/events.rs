@@ -64,7 +64,7 @@ impl Events {
     #[inline]
     pub(super) fn grow_if_full(&mut self) {
         if self.ready.len() == self.ready.capacity() {
-            self.ready.reserve(self.ready.len());
+            self.ready.reserve_exact(self.ready.len());
         }
     }
 }

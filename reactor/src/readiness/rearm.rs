@@ -62,17 +62,12 @@ fn tell(fd: BorrowedFd<'_>, direction: Interest) {
 }
 
 /// After a read into `room` bytes. It re-arms always, not only on `WouldBlock`, because callers may take a short read for the
-/// last (tokio does); except at the end of the stream, which nothing follows. Urgent data that a plain read did not reach stays
-/// in the kernel: after `WouldBlock` it is not news.
+/// last (tokio does); except at the end of the stream, which nothing follows. A read passes over urgent data, so a next urgent
+/// byte is news as well (tcp(7), `SO_OOBINLINE`).
 #[inline]
 pub(crate) fn after_read(fd: BorrowedFd<'_>, room: usize, result: &io::Result<usize>) {
-    if nobody_listens() {
-        return;
-    }
-    match result {
-        Ok(0) if room > 0 => {}
-        Ok(_) => tell(fd, Interest::READABLE | Interest::PRIORITY),
-        Err(_) => tell(fd, Interest::READABLE),
+    if !nobody_listens() && !matches!(result, Ok(0) if room > 0) {
+        tell(fd, Interest::READABLE | Interest::PRIORITY);
     }
 }
 
@@ -100,14 +95,9 @@ pub(crate) fn after_accept(fd: BorrowedFd<'_>) {
 
 /// After I/O of the caller's own, in a direction only the caller knows.
 #[inline]
-pub(crate) fn after_some_io<T>(fd: BorrowedFd<'_>, result: &io::Result<T>) {
-    if nobody_listens() {
-        return;
-    }
-    let both = Interest::READABLE | Interest::WRITABLE;
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => tell(fd, both),
-        _ => tell(fd, both | Interest::PRIORITY),
+pub(crate) fn after_some_io(fd: BorrowedFd<'_>) {
+    if !nobody_listens() {
+        tell(fd, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY);
     }
 }
 
