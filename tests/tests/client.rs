@@ -113,14 +113,14 @@ fn a_mistake_on_the_command_line_is_told_in_one_line() {
         (&["--backend", "eppol"], &["\"eppol\"", "available: auto, select, poll, epoll"]),
         (&["-p", "0"], &["'0'", "1..=65535"]),
         (&["--timeout", "5"], &["5 of what?", "like 250ms"]),
-        (&["localhost", "Why?"], &["unexpected argument 'Why?'"]),
+        (&["localhost", "Why?"], &["\"Why?\" is too much", "behind 'ask'"]),
         (&["ask"], &["QUESTION"]),
         (&["ask", "Why"], &["\"Why\" is no question", "'?'"]),
         (&["ask", "Simple", "is", "better", "than?"], &["\"is\" is no question", "quotes"]),
         (&["ask", "Why? How?"], &["more than one '?'"]),
         (&["--unix", "/run/zen", "-p", "1060"], &["one server at a time"]),
         (&["--jason"], &["--jason", "'--json'"]),
-        (&["-e", "ask", "Why?"], &["cannot be used with"]),
+        (&["-e", "ask", "Why?"], &["-e has a question of its own"]),
         (&["--completions", "cmd"], &["'cmd'", "bash"]),
     ];
     for (arguments, said) in cases {

@@ -108,12 +108,21 @@ fn converse(address: &Address, options: &Options) -> Result<Result<(), Failure>,
     let outcome = Rc::new(RefCell::new(None));
     let conversation = conversation(options, Rc::clone(&outcome));
     if let Err(error) = reactor.connect(address.clone(), conversation) {
-        return Ok(Err(Failure::Connect(error)));
+        return Ok(Err(Failure::Connect(bare(error))));
     }
     while outcome.borrow().is_none() && reactor.connections() > 0 {
         reactor.turn(None).map_err(|error| format!("the event loop failed: {error}"))?;
     }
     outcome.take().unwrap_or_else(|| Err("the conversation ended without a word".to_owned().into()))
+}
+
+/// What the kernel said, without the reactor's words around it: this program has its own.
+fn bare(error: io::Error) -> io::Error {
+    match error.downcast::<reactor::Error>() {
+        Ok(reactor::Error::Socket { source, .. }) => source,
+        Ok(other) => io::Error::other(other),
+        Err(error) => error,
+    }
 }
 
 type Outcome = Rc<RefCell<Option<Result<Result<(), Failure>, Problem>>>>;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use reactor::Backend;
@@ -32,8 +33,7 @@ Exit status: 0 if every question was answered, 1 if not, 2 for a wrong command l
 
 /// Asks a zen server questions and prints its answers
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-#[command(disable_help_subcommand = true)]
+#[command(name = PROGRAM, version, after_help = EXAMPLES, disable_help_subcommand = true)]
 struct Arguments {
     /// The server: a name, or an IPv4 or IPv6 address [default: 127.0.0.1]
     host: Option<String>,
@@ -81,7 +81,7 @@ pub struct Common {
 enum Command {
     /// Ask your own questions
     ///
-    /// A question is one argument, in quotes, and ends with '?'. If the first argument does not, it is the HOST.
+    /// A question is one argument, in quotes, and ends with '?'. If the first of several does not, it is the HOST.
     #[command(after_help = EXAMPLES)]
     Ask {
         /// The questions, the HOST before them if it is not 127.0.0.1
@@ -116,7 +116,7 @@ impl Options {
     /// Reads the command line. `Err` is what to exit with at once: help and the like were printed, or a mistake was told.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
         let arguments = Arguments::try_parse_from(arguments).map_err(|error| match error.use_stderr() {
-            true => wrong(&one_line(&error.to_string())),
+            true => wrong(&mistake(&error)),
             false => printed(error.print()),
         })?;
         if let Some(shell) = arguments.completions {
@@ -131,14 +131,15 @@ impl Options {
     fn understand(arguments: Arguments) -> Result<Options, String> {
         let Arguments { host, error, common, command, .. } = arguments;
         common.backend.resolve().map_err(|error| format!("REACTOR_BACKEND in the environment: {error}"))?;
-        let (host, request) = match command {
-            Some(Command::Ask { host_and_questions }) => {
-                let (host, questions) = host_and_questions_of(host_and_questions)?;
-                (host, Request::These(questions))
-            }
-            None if error => (host, Request::Beginning),
-            None => (host, Request::Three),
+        let (host, request) = match (host, command) {
+            (_, Some(_)) if error => return Err("-e has a question of its own, and ask has others: one of them".to_owned()),
+            (host, None) => (host, if error { Request::Beginning } else { Request::Three }),
+            (None, Some(Command::Ask { host_and_questions })) => host_and_questions_of(host_and_questions),
+            (host, Some(Command::Ask { host_and_questions })) => (host, Request::These(host_and_questions)),
         };
+        if let Request::These(questions) = &request {
+            questions.iter().try_for_each(|question| check(question))?;
+        }
         if let (Some(unix), true) = (&common.unix, host.is_some() || common.port.is_some()) {
             return Err(format!("one server at a time: either --unix {} or HOST and -p", unix.display()));
         }
@@ -152,23 +153,29 @@ impl Options {
 }
 
 /// Tells the host from the questions: a question ends with `?`, and no host does.
-fn host_and_questions_of(mut arguments: Vec<String>) -> Result<(Option<String>, Vec<String>), String> {
+fn host_and_questions_of(mut arguments: Vec<String>) -> (Option<String>, Request) {
     let has_host = arguments.len() > 1 && !arguments[0].ends_with('?');
     let host = has_host.then(|| arguments.remove(0));
-    for question in &arguments {
-        match question.find('?') {
-            Some(end) if end + 1 == question.len() => {}
-            Some(_) => {
-                return Err(format!("{question:?} has more than one '?': ask one question per argument"));
-            }
-            None => {
-                return Err(format!(
-                    "{question:?} is no question: one ends with '?', and stands in quotes as a whole"
-                ));
-            }
-        }
+    (host, Request::These(arguments))
+}
+
+/// Whether this is one question.
+fn check(question: &str) -> Result<(), String> {
+    match question.find('?') {
+        Some(end) if end + 1 == question.len() => Ok(()),
+        Some(_) => Err(format!("{question:?} has more than one '?': ask one question per argument")),
+        None => Err(format!("{question:?} is no question: one ends with '?', and stands in quotes as a whole")),
     }
-    Ok((host, arguments))
+}
+
+/// What is wrong, in one line.
+fn mistake(error: &clap::Error) -> String {
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+            format!("{word:?} is too much: HOST is one word, and your own questions stand behind 'ask'")
+        }
+        _ => one_line(&error.to_string()),
+    }
 }
 
 fn wrong(mistake: &str) -> ExitCode {
@@ -203,6 +210,7 @@ mod tests {
         assert_eq!(options.host, "example.net");
         assert_eq!(options.request, Request::These(vec!["What?".into(), "Why?".into()]));
         assert_eq!(understood("zen-client | ask | What?").unwrap().host, "127.0.0.1");
+        assert_eq!(understood("zen-client | example.net | ask | What?").unwrap().host, "example.net");
     }
 
     #[test]
@@ -211,7 +219,9 @@ mod tests {
         assert!(mistake.starts_with("\"is\" is no question"), "{mistake}");
         let mistake = understood("zen-client | ask | What? Why?").unwrap_err();
         assert!(mistake.contains("more than one '?'"), "{mistake}");
-        assert!(understood("zen-client | ask | What").unwrap_err().contains("is no question"));
+        for line in ["zen-client | ask | What", "zen-client | example.net | ask | What | Why?"] {
+            assert!(understood(line).unwrap_err().contains("\"What\" is no question"), "{line}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn open(reactor: &mut Reactor<Conversation>, address: Address, service: &Rc<Serv
         };
         Some(service.converse(peer))
     })?;
-    reactor.local_address(listener)
+    Ok(reactor.local_address(listener).expect("it has just been opened").clone())
 }
 
 /// The machine has no such address, or not this family of addresses.

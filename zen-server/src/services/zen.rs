@@ -223,6 +223,9 @@ impl Protocol for Conversation {
     }
 
     fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, Infallible>) {
+        if let CloseReason::MidRequest(unfinished) = reason {
+            add(&self.service.totals.received, *unfinished);
+        }
         events::closed(&self.service.peers.name(&self.peer), reason);
     }
 }
