@@ -251,7 +251,7 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.refuse_while_stopping()?;
             self.refuse_when_full()?;
             sys::peer_address(stream.as_fd())?;
-            sys::set_nonblocking(stream.as_fd(), true)
+            sys::set_nonblocking(stream.as_fd(), true).map(drop)
         };
         let explain = |source| {
             Error::Socket { operation: "adopt", address: "a descriptor".to_owned(), source }.into_io()
