@@ -40,7 +40,23 @@ impl<P: Protocol + 'static> Reactor<P> {
         make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
     ) -> io::Result<ListenerId> {
         self.refuse_while_stopping()?;
-        let listener = Listener::open(&at.into(), Box::new(make))?;
+        self.add_listener(Listener::open(&at.into(), Box::new(make))?)
+    }
+
+    /// Takes over a socket that listens already: one that was inherited, or set up by other means. It becomes nonblocking.
+    ///
+    /// # Errors
+    /// It is no socket; the loop is shutting down.
+    pub fn listen_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.refuse_while_stopping()?;
+        self.add_listener(Listener::adopt(socket.into(), Box::new(make))?)
+    }
+
+    fn add_listener(&mut self, listener: Listener<P>) -> io::Result<ListenerId> {
         let place = self.listeners.insert(listener);
         if let Err(error) = self.watch_listener(place) {
             self.listeners.remove(place);
