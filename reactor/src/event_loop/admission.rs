@@ -244,6 +244,9 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.refuse_when_full()?;
             let raw = to.to_raw()?;
             let socket = sys::stream_socket(raw.family())?;
+            if let Address::Inet(_) = to {
+                sys::set_no_delay(socket.as_fd())?;
+            }
             match sys::connect(socket.as_fd(), &raw) {
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
                 // A connect that a signal interrupted goes on by itself (connect(2), "EINTR").

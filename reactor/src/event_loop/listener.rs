@@ -80,6 +80,10 @@ impl<P> Listener<P> {
     pub(crate) fn adopt(socket: OwnedFd, make: Make<P>) -> io::Result<Listener<P>> {
         sys::set_nonblocking(socket.as_fd(), true)?;
         let address = Address::from(&sys::local_address(socket.as_fd())?);
+        if let Address::Inet(_) = address {
+            // All that one call of a protocol writes goes out in one system call: the kernel need not wait for more.
+            sys::set_no_delay(socket.as_fd())?;
+        }
         Ok(Listener {
             socket,
             address,
