@@ -192,10 +192,16 @@ impl Drop for Process {
     }
 }
 
-/// Sends a signal, by name, to a process.
+/// Sends a signal, by name, to a process, and waits until it was delivered: two of a kind that wait together are one.
+#[track_caller]
 pub fn signal(process: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -s {name} {process}")]).status();
     assert!(status.expect("sh runs").success(), "cannot send {name} to {process}");
+    wait_until("a signal was delivered", || {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        pending.is_none_or(|set| set.trim().bytes().all(|digit| digit == b'0'))
+    });
 }
 
 /// A running `zen-server`.

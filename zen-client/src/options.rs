@@ -65,7 +65,7 @@ pub struct Common {
     pub unix: Option<PathBuf>,
 
     /// How long to wait for the connection and for each answer; off: for ever
-    #[arg(long, value_name = "D", default_value = "10s", global = true, value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "10s", global = true, value_parser = duration, allow_hyphen_values = true)]
     pub timeout: Span,
 
     /// How to wait for readiness: auto, select, poll, epoll
@@ -132,7 +132,9 @@ impl Options {
         let Arguments { host, error, common, command, .. } = arguments;
         common.backend.resolve().map_err(|error| format!("REACTOR_BACKEND in the environment: {error}"))?;
         let (host, request) = match (host, command) {
-            (_, Some(_)) if error => return Err("-e has a question of its own, and ask has others: one of them".to_owned()),
+            (_, Some(_)) if error => {
+                return Err("-e has a question of its own, and ask has others: one of them".to_owned());
+            }
             (host, None) => (host, if error { Request::Beginning } else { Request::Three }),
             (None, Some(Command::Ask { host_and_questions })) => host_and_questions_of(host_and_questions),
             (host, Some(Command::Ask { host_and_questions })) => (host, Request::These(host_and_questions)),
@@ -164,14 +166,21 @@ fn check(question: &str) -> Result<(), String> {
     match question.find('?') {
         Some(end) if end + 1 == question.len() => Ok(()),
         Some(_) => Err(format!("{question:?} has more than one '?': ask one question per argument")),
-        None => Err(format!("{question:?} is no question: one ends with '?', and stands in quotes as a whole")),
+        None => {
+            Err(format!("{question:?} is no question: one ends with '?', and stands in quotes as a whole"))
+        }
     }
 }
 
-/// What is wrong, in one line.
+/// What is wrong, in one line. A word too many is most likely a question.
 fn mistake(error: &clap::Error) -> String {
-    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+    let word = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        _ => None,
+    };
+    match word {
+        Some(ContextValue::String(word)) if !word.starts_with('-') => {
             format!("{word:?} is too much: HOST is one word, and your own questions stand behind 'ask'")
         }
         _ => one_line(&error.to_string()),
