@@ -191,6 +191,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         if !self.queue.is_empty() || self.has_mail() {
             return Ok(Some(Duration::ZERO));
         }
+        if !std::mem::take(&mut self.outside.deadline_moved) {
+            return Ok(limit);
+        }
         let Some(deadline) = self.outside.wheel.next_deadline() else { return Ok(limit) };
         if self.armed.is_some_and(|armed| armed <= deadline) {
             return Ok(limit);
@@ -199,7 +202,8 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.armed = Some(deadline);
             return Ok(limit);
         }
-        self.clock_rang = true; // no clock: the timers are looked at in every turn
+        // No clock: a timeout for the wait, and a look at the timers in every turn.
+        (self.clock_rang, self.outside.deadline_moved) = (true, true);
         let until = deadline.saturating_duration_since(self.outside.now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
@@ -331,7 +335,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         let index = ConnectionId::from_key(key).index();
         match key >> 56 {
             _ if key == CLOCK_KEY => {
-                self.clock_rang = true;
+                (self.clock_rang, self.outside.deadline_moved) = (true, true);
                 self.armed = None;
             }
             LISTENER => self.accept_some(index),
@@ -510,10 +514,19 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Events without any effect, turn after turn, are a defect: here, in a source, or in the kernel. Said once, and again
     /// each time it has gone on twice as long.
+    #[inline]
     fn look_for_spinning(&mut self) {
         if self.batch.is_empty() || self.outside.has_progressed() {
-            self.spin = Spin::default();
-            return;
+            self.spin.turns = 0;
+        } else {
+            self.count_idle_turn();
+        }
+    }
+
+    #[cold]
+    fn count_idle_turn(&mut self) {
+        if self.spin.turns == 0 {
+            self.spin.events = 0;
         }
         self.outside.counters.idle_turns += 1;
         self.spin.turns += 1;
