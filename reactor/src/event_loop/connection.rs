@@ -336,7 +336,7 @@ impl<P: Protocol> Connection<P> {
     /// Where there are no edges: watches for what is wanted now. Nothing wanted means not watched at all, because hang-ups
     /// are reported whether asked for or not, on every wait.
     fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
-        if driver.edge {
+        if driver.edge || self.has(CONNECTING) {
             return Ok(());
         }
         let reads = self.has(LINGERING) || self.session.state.wants_input();
@@ -371,7 +371,7 @@ impl<P: Protocol> Connection<P> {
             }
             Err(error) => return Verdict::Close(CloseReason::Io(error)),
         }
-        self.clear(CONNECTING);
+        self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
         outside.drop_timers(&mut self.session.state);
         self.stamp = outside.epoch;
         if flags & (sys::IN | sys::RDHUP) != 0 {

@@ -46,7 +46,7 @@ const SPINNING: u64 = 1024;
 /// An event loop: connections that speak the protocol `P`, their timers and their mail.
 ///
 /// It belongs to one thread. Others reach it through a [`Handle`], and a program that wants several cores builds one loop
-/// in each thread. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
+/// in each thread. Dropped, it closes its sockets without a word to the protocols. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
 /// loops after forking.
 ///
 /// ```
@@ -401,6 +401,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     }
 
     fn open_letter(&mut self, letter: Letter<P>) {
+        self.outside.note_progress();
         match letter {
             Letter::Mail(mail) => self.send_off(mail),
             Letter::Run(run) => run(self),
