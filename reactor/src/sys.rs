@@ -481,6 +481,11 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
 }
 
+/// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
+pub(crate) fn set_no_delay(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1i32)
+}
+
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
 pub(crate) fn set_only_v6(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))
@@ -506,8 +511,8 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     unsafe { syscall!(shutdown(fd.as_raw_fd(), libc::SHUT_WR)) }.map(drop)
 }
 
-/// `O_NONBLOCK` through fcntl(2). It belongs to the open file description: every duplicate sees it.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+/// `O_NONBLOCK` through fcntl(2): how it was before. It belongs to the open file description: every duplicate sees it.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     // SAFETY: takes no pointers.
     let flags = unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_GETFL))? };
     let wanted = if nonblocking { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
@@ -515,7 +520,35 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
         // SAFETY: takes no pointers.
         unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))? };
     }
-    Ok(())
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Which way bytes go.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Direction {
+    Receive,
+    Send,
+}
+
+/// `SO_RCVTIMEO` or `SO_SNDTIMEO` (socket(7)): how long a blocking call may take before it answers `WouldBlock`; `None`: for
+/// ever. Rounded up to a microsecond.
+pub(crate) fn set_timeout(
+    fd: BorrowedFd<'_>,
+    direction: Direction,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let name = match direction {
+        Direction::Receive => libc::SO_RCVTIMEO,
+        Direction::Send => libc::SO_SNDTIMEO,
+    };
+    let timeout = timeout.map_or(Duration::ZERO, |timeout| timeout.max(Duration::from_micros(1)));
+    let libc::timespec { tv_sec, tv_nsec } = timespec(timeout.saturating_add(Duration::from_nanos(999)));
+    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: tv_nsec / 1000 })
+}
+
+/// Does nothing for so long, or until a signal comes: ppoll(2) of no descriptors.
+pub(crate) fn sleep(time: Option<Duration>) {
+    let _ = poll(&mut [], time); // interrupted or not, the caller looks at the clock
 }
 
 // ------------------------------------------------------------------------------------------------------------ bytes
