@@ -105,10 +105,6 @@ impl Selector for Poll {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
-
-    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
-        self.list.rearm(fd, direction);
-    }
 }
 
 impl Array {

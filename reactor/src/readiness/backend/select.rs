@@ -126,10 +126,6 @@ impl Selector for Select {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
-
-    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
-        self.list.rearm(fd, direction);
-    }
 }
 
 impl Bitmaps {
@@ -146,7 +142,7 @@ impl Bitmaps {
                 map[word] &= !bit;
             }
         }
-        let longest = self.wanted.iter().map(used).max().unwrap_or(0);
+        let longest = self.wanted.iter().map(|map| used(map)).max().unwrap_or(0);
         self.wanted.iter_mut().for_each(|map| map.resize(longest, 0));
     }
 
@@ -194,7 +190,7 @@ impl Bitmaps {
 }
 
 /// How many words there are up to the last that is not empty.
-fn used(map: &Vec<u64>) -> usize {
+fn used(map: &[u64]) -> usize {
     map.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1)
 }
 
@@ -205,7 +201,7 @@ fn members(maps: &[Vec<u64>; 3]) -> impl Iterator<Item = RawFd> {
         std::iter::from_fn(move || {
             let bit = (word != 0).then(|| word.trailing_zeros())?;
             word &= word - 1;
-            Some(first + bit.cast_signed())
+            Some(first + bit as RawFd)
         })
     })
 }
