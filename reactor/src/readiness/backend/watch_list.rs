@@ -421,8 +421,8 @@ mod tests {
         let socket = UnixStream::pair().unwrap().0;
         let fd = socket.as_raw_fd();
         list.register(socket.as_fd(), Registration { rearm: Rearm::ByTime, ..edge(1) }).unwrap();
-        assert_eq!(round(&list, &[(fd, sys::IN)]).1, [1]);
         let told = clock::now();
+        assert_eq!(round(&list, &[(fd, sys::IN)]).1, [1]);
         let mut armed = None;
         while armed != Some(wanted(edge(1).interest)) {
             let limit = list.enter(None, |_, flags| armed = Some(flags));
