@@ -192,14 +192,14 @@ pub(crate) fn epoll_wait(
 }
 
 /// An entry of poll(2)'s array. `POLLERR` and `POLLHUP` come whether asked for or not, so they are not passed on.
-#[allow(clippy::cast_possible_truncation)] // poll(2)'s flags all fit its `short`
+/// (All flags fit poll(2)'s `short`.)
 pub(crate) fn poll_entry(fd: RawFd, flags: u32) -> libc::pollfd {
-    libc::pollfd { fd, events: ((flags & !(ERR | HUP)) as u16).cast_signed(), revents: 0 }
+    libc::pollfd { fd, events: (flags & !(ERR | HUP)) as i16, revents: 0 }
 }
 
 /// What the kernel answered in an entry of poll(2)'s array.
 pub(crate) fn poll_answer(entry: &libc::pollfd) -> u32 {
-    u32::from(entry.revents.cast_unsigned())
+    u32::from(entry.revents as u16)
 }
 
 /// ppoll(2): how many entries have something to tell.
@@ -366,7 +366,7 @@ impl RawAddress {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-            *to = from.cast_signed() as libc::c_char;
+            *to = *from as libc::c_char;
         }
         let length = mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len() + 1;
         Ok(RawAddress::from_part(address, length))
@@ -558,7 +558,7 @@ pub(crate) fn sleep(time: Option<Duration>) {
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0))? };
-    Ok(received.cast_unsigned())
+    Ok(received as usize) // not -1, so not negative
 }
 
 /// send(2) without SIGPIPE: a peer that is gone is `EPIPE`.
@@ -567,7 +567,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` is readable for the length given.
     let sent = unsafe { syscall!(send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags))? };
-    Ok(sent.cast_unsigned())
+    Ok(sent as usize) // not -1, so not negative
 }
 
 /// sendmsg(2) of several pieces, without SIGPIPE. At most 1024 pieces (`IOV_MAX`).
@@ -578,7 +578,7 @@ pub(crate) fn send_pieces(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Res
     message.msg_iovlen = pieces.len().min(libc::UIO_MAXIOV as usize);
     // SAFETY: `IoSlice` has the layout of `iovec`, every piece is readable, and sendmsg writes to none of them.
     let sent = unsafe { syscall!(sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL))? };
-    Ok(sent.cast_unsigned())
+    Ok(sent as usize) // not -1, so not negative
 }
 
 /// sendfile(2): up to `length` bytes of `file` from `offset`, without passing through user space. Zero means that the file
@@ -593,7 +593,7 @@ pub(crate) fn send_file(
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     // SAFETY: `offset` is a local the kernel may advance.
     let sent = unsafe { syscall!(sendfile(fd.as_raw_fd(), file.as_raw_fd(), &raw mut offset, length))? };
-    Ok(sent.cast_unsigned())
+    Ok(sent as usize) // not -1, so not negative
 }
 
 // ------------------------------------------------------------------------------------------------------------ files

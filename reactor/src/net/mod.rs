@@ -20,3 +20,15 @@ use crate::Error;
 fn at(operation: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> io::Error {
     move |source| Error::Socket { operation, address: address.to_string(), source }.into_io()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million connections pay for every byte.
+    #[test]
+    fn sockets_are_no_larger_than_those_of_std() {
+        assert_eq!(size_of::<TcpStream>(), size_of::<std::net::TcpStream>());
+        assert_eq!(size_of::<TcpListener>(), size_of::<std::net::TcpListener>());
+    }
+}
