@@ -28,4 +28,4 @@ pub mod readiness;
 pub mod unix;
 
 pub use error::Error;
-pub use readiness::{Backend, Interest, Token, Trigger, event};
+pub use readiness::{Backend, Events, Interest, Poll, Registry, Token, Trigger, Waker, event};

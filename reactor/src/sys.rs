@@ -22,6 +22,58 @@ macro_rules! syscall {
     }};
 }
 
+/// The descriptor traits of a type that wraps one of std's sockets in a field `inner`. They are here for the one among them
+/// whose signature is unsafe.
+macro_rules! descriptor_traits {
+    ($socket:ident, $std:ty) => {
+        impl std::os::fd::AsFd for $socket {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.inner.as_fd()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $socket {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.inner.as_raw_fd()
+            }
+        }
+
+        impl std::os::fd::IntoRawFd for $socket {
+            fn into_raw_fd(self) -> std::os::fd::RawFd {
+                self.inner.into_raw_fd()
+            }
+        }
+
+        impl std::os::fd::FromRawFd for $socket {
+            /// The descriptor should be nonblocking already.
+            unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $socket {
+                // SAFETY: the caller gives an open descriptor away (the contract of `FromRawFd`).
+                unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }.into()
+            }
+        }
+
+        impl From<std::os::fd::OwnedFd> for $socket {
+            /// The descriptor should be nonblocking already.
+            fn from(fd: std::os::fd::OwnedFd) -> $socket {
+                $socket { inner: fd.into() }
+            }
+        }
+
+        impl From<$socket> for std::os::fd::OwnedFd {
+            fn from(socket: $socket) -> std::os::fd::OwnedFd {
+                socket.inner.into()
+            }
+        }
+
+        impl From<$socket> for $std {
+            /// It stays nonblocking.
+            fn from(socket: $socket) -> $std {
+                socket.inner
+            }
+        }
+    };
+}
+
 // ---------------------------------------------------------------------------------------------------------- waiting
 
 /// One source's readiness, as told by one wait.
@@ -63,6 +115,8 @@ mod flags {
     pub(crate) const ERR: u32 = libc::EPOLLERR as u32;
     pub(crate) const HUP: u32 = libc::EPOLLHUP as u32;
     pub(crate) const RDHUP: u32 = libc::EPOLLRDHUP as u32;
+    /// poll(2) only: the number is no open descriptor.
+    pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
     pub(crate) const EDGE: u32 = libc::EPOLLET as u32;
     pub(crate) const ONE_SHOT: u32 = libc::EPOLLONESHOT as u32;
 }
@@ -135,6 +189,17 @@ pub(crate) fn epoll_wait(
     // SAFETY: as above: exactly the first `ready` entries are initialised.
     unsafe { events.set_len(usize::try_from(ready).unwrap_or(0)) };
     Ok(())
+}
+
+/// An entry of poll(2)'s array. `POLLERR` and `POLLHUP` come whether asked for or not, so they are not passed on.
+#[allow(clippy::cast_possible_truncation)] // poll(2)'s flags all fit its `short`
+pub(crate) fn poll_entry(fd: RawFd, flags: u32) -> libc::pollfd {
+    libc::pollfd { fd, events: ((flags & !(ERR | HUP)) as u16).cast_signed(), revents: 0 }
+}
+
+/// What the kernel answered in an entry of poll(2)'s array.
+pub(crate) fn poll_answer(entry: &libc::pollfd) -> u32 {
+    u32::from(entry.revents.cast_unsigned())
 }
 
 /// ppoll(2): how many entries have something to tell.
@@ -500,14 +565,24 @@ pub(crate) fn send_file(
 
 // ------------------------------------------------------------------------------------------------------------ files
 
-/// Whether waiting for this descriptor makes no sense because it is always ready: a file, a directory or a disk (fstat(2)).
+/// Whether waiting for this descriptor makes no sense because it is always ready: a file, a directory, a disk (fstat(2)), or
+/// a device without a queue, such as `/dev/null`. It is what epoll refuses with `EPERM` (epoll_ctl(2), "ERRORS").
 pub(crate) fn is_always_ready(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` has room for a `stat`.
     unsafe { syscall!(fstat(fd.as_raw_fd(), status.as_mut_ptr()))? };
     // SAFETY: fstat succeeded, so it filled `status` in.
-    let kind = unsafe { status.assume_init() }.st_mode & libc::S_IFMT;
-    Ok(matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK))
+    match unsafe { status.assume_init() }.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Ok(true),
+        // Only the driver knows (a terminal can be waited for, the null device cannot), and only epoll passes it on.
+        libc::S_IFCHR => {
+            match epoll_set(&epoll_create()?, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), Event::new(0, 0)) {
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(true),
+                result => result.map(|()| false),
+            }
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Whether this number is an open descriptor at all (fcntl(2), `F_GETFD`).

@@ -5,6 +5,7 @@ use std::fmt;
 use super::Token;
 use crate::sys;
 
+pub use super::events::{Events, Iter};
 pub use super::source::Source;
 pub use crate::sys::Event;
 

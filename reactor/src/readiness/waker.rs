@@ -1,7 +1,67 @@
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
+use super::backend::{AnySelector, Rearm, Registration, Selector};
+use super::registry::Registry;
+use super::{Interest, Token, Trigger};
 use crate::sys::EventFd;
+
+/// Ends a [`poll`](crate::Poll::poll) from another thread.
+///
+/// The event it causes carries its token and is readable; there is nothing to drain. Several wakes before one poll may become
+/// one event, and a wake while nobody polls ends the next poll. A poll may have several wakers. Dropping a waker takes back a
+/// wake that was not reported yet: keep it, usually in an [`Arc`], as long as there is a poll to wake.
+///
+/// ```
+/// use std::{sync::Arc, thread};
+/// use reactor::{Events, Poll, Token, Waker};
+///
+/// let mut poll = Poll::new()?;
+/// let waker = Arc::new(Waker::new(poll.registry(), Token(9))?);
+/// let other = Arc::clone(&waker);
+/// let thread = thread::spawn(move || other.wake());
+///
+/// let mut events = Events::with_capacity(8);
+/// poll.poll(&mut events, None)?; // for ever, if it were not for the waker
+/// assert_eq!(events.iter().next().unwrap().token(), Token(9));
+/// # thread.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Waker {
+    selector: Arc<AnySelector>,
+    fd: WakerFd,
+}
+
+impl Waker {
+    /// A waker for the poll of this registry.
+    ///
+    /// # Errors
+    /// There is no descriptor left (`EMFILE`), or the kernel has no room (epoll_ctl(2), `ENOSPC`).
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
+        let fd = WakerFd::new()?;
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
+        let registration = Registration { key: token.0 as u64, interest, trigger, rearm };
+        registry.selector().register(fd.fd(), registration)?;
+        Ok(Waker { selector: Arc::clone(registry.selector()), fd })
+    }
+
+    /// Wakes. May be called from any thread.
+    ///
+    /// # Errors
+    /// None that are known; what the kernel says about a write to an eventfd.
+    pub fn wake(&self) -> io::Result<()> {
+        self.selector.wake(&self.fd)
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        // The descriptor has no duplicate, so all that can go wrong is that the kernel forgot it already.
+        let _ = self.selector.deregister(self.fd.fd());
+    }
+}
 
 /// The descriptor behind a waker: it is registered like any other source, and writing to it is what wakes.
 #[derive(Debug)]

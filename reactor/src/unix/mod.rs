@@ -1,1 +1,5 @@
-//! (to come)
+//! Unix only: raw descriptors as sources.
+
+mod source_fd;
+
+pub use source_fd::SourceFd;

@@ -9,7 +9,7 @@
 //! a. The set holds open file *descriptions*, not descriptors (epoll(7), "Questions and answers", 6): after `close` of one
 //!    of two duplicates, events keep coming for a number nobody owns. So a source is deregistered before it is closed.
 //!    Test: `a_closed_descriptor_with_a_living_duplicate_keeps_firing`.
-//! b. Regular files are refused with EPERM, although they are always ready. They go on the always-ready list.
+//! b. Regular files are refused with EPERM, although they are always ready. Each gets a stand-in (`always_ready.rs`).
 //!    Test: `a_regular_file_is_always_ready`.
 //! c. `EPOLLERR` and `EPOLLHUP` come whether asked for or not; `EPOLLRDHUP` must be asked for.
 //! d. `epoll_wait` counts milliseconds; `epoll_pwait2` (Linux 5.11) counts nanoseconds.
@@ -34,7 +34,7 @@ use crate::sys::{self, TimerFd};
 #[derive(Debug)]
 pub(crate) struct Epoll {
     epoll: OwnedFd,
-    /// What epoll refuses because it is always ready.
+    /// What epoll refuses because it is always ready (quirk b).
     always_ready: AlwaysReady,
     /// Made when first armed.
     clock: OnceLock<TimerFd>,
@@ -50,6 +50,11 @@ impl Epoll {
             clock: OnceLock::new(),
         })
     }
+
+    /// epoll_ctl(2), to add or to modify.
+    fn set(&self, operation: i32, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        sys::epoll_set(&self.epoll, operation, fd.as_raw_fd(), wanted(registration))
+    }
 }
 
 impl AsRawFd for Epoll {
@@ -62,22 +67,26 @@ impl Selector for Epoll {
     // # Register
 
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        match sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), wanted(registration)) {
+        match self.set(libc::EPOLL_CTL_ADD, fd, registration) {
             // Quirk b.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.register(fd, registration)
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self
+                .always_ready
+                .register(fd, |stand_in| self.set(libc::EPOLL_CTL_ADD, stand_in, registration)),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.always_ready.forget(fd);
+                Ok(())
             }
-            result => result,
         }
     }
 
     // # Reregister
 
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        match sys::epoll_set(&self.epoll, libc::EPOLL_CTL_MOD, fd.as_raw_fd(), wanted(registration)) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.reregister(fd, registration)
-            }
+        match self.set(libc::EPOLL_CTL_MOD, fd, registration) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self
+                .always_ready
+                .reregister(fd, |stand_in| self.set(libc::EPOLL_CTL_MOD, stand_in, registration)),
             result => result,
         }
     }
@@ -94,10 +103,7 @@ impl Selector for Epoll {
     // # Wait
 
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.always_ready.is_pending() { Some(Duration::ZERO) } else { timeout };
-        sys::epoll_wait(&self.epoll, ready, timeout, timeout::to_millis)?;
-        self.always_ready.report(ready);
-        Ok(())
+        sys::epoll_wait(&self.epoll, ready, timeout, timeout::to_millis)
     }
 
     // # Wake
@@ -147,3 +153,5 @@ fn wanted(registration: Registration) -> Event {
     }
     Event::new(key, flags)
 }
+
+// # Tests

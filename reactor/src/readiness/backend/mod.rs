@@ -1,13 +1,17 @@
 //! The joint between readiness and the kernel: one trait, one file per kernel interface.
 //!
-//! Read [`epoll`] first, then `poll.rs` and `select.rs` with the same headings in the same order, and compare by eye.
+//! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
+//! two older interfaces lack, a memory and edges, they share in [`watch_list`].
 
 mod always_ready;
 pub(crate) mod epoll;
+pub(crate) mod poll;
+pub(crate) mod select;
+pub(crate) mod watch_list;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -134,7 +138,9 @@ impl Backend {
     /// Opens it.
     pub(crate) fn open(self) -> io::Result<AnySelector> {
         match self.resolve().map_err(Error::into_io)? {
-            _ => Ok(AnySelector::Epoll(epoll::Epoll::new()?)),
+            Backend::Select => select::Select::new().map(AnySelector::Select),
+            Backend::Poll => poll::Poll::new().map(AnySelector::Poll),
+            Backend::Epoll | Backend::Auto => epoll::Epoll::new().map(AnySelector::Epoll),
         }
     }
 
@@ -171,6 +177,8 @@ impl FromStr for Backend {
 /// Whichever backend was chosen at run time: an enum, so that a call costs a predictable branch and no box.
 #[derive(Debug)]
 pub(crate) enum AnySelector {
+    Select(select::Select),
+    Poll(poll::Poll),
     Epoll(epoll::Epoll),
 }
 
@@ -178,6 +186,8 @@ pub(crate) enum AnySelector {
 macro_rules! dispatch {
     ($any:expr, $selector:ident => $call:expr) => {
         match $any {
+            AnySelector::Select($selector) => $call,
+            AnySelector::Poll($selector) => $call,
             AnySelector::Epoll($selector) => $call,
         }
     };
@@ -186,7 +196,17 @@ macro_rules! dispatch {
 impl AnySelector {
     pub(crate) fn backend(&self) -> Backend {
         match self {
+            AnySelector::Select(_) => Backend::Select,
+            AnySelector::Poll(_) => Backend::Poll,
             AnySelector::Epoll(_) => Backend::Epoll,
+        }
+    }
+
+    /// The descriptor that stands for all that is watched; -1 if there is none.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        match self {
+            AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
         }
     }
 

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::AsFd;
+
+use super::{TcpStream, at};
+use crate::event::Source;
+use crate::readiness::backend::Rearm;
+use crate::readiness::rearm;
+use crate::sys::{self, RawAddress};
+use crate::{Interest, Registry, Token};
+
+/// How many connections may wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// Listens for TCP connections.
+///
+/// ```
+/// use reactor::{Events, Interest, Poll, Token, net::TcpListener};
+///
+/// let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+/// let mut poll = Poll::new()?;
+/// poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+///
+/// let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// let mut events = Events::with_capacity(8);
+/// poll.poll(&mut events, None)?;
+/// let (_stream, peer) = listener.accept()?;
+/// assert_eq!(peer, client.local_addr()?);
+/// assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpListener {
+    inner: net::TcpListener,
+}
+
+impl TcpListener {
+    /// Listens at `addr`; port 0 picks a free one. With `SO_REUSEADDR`, so that a restarted server need not wait for its old
+    /// connections to be forgotten.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` (ports below 1024), or no descriptor left. The error holds a
+    /// [`reactor::Error`](crate::Error) that names the address.
+    ///
+    /// ```
+    /// use reactor::net::TcpListener;
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// let error = TcpListener::bind(listener.local_addr()?).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+        let listen = || {
+            let raw = RawAddress::inet(addr);
+            let socket = sys::stream_socket(raw.family())?;
+            sys::set_reuse_address(socket.as_fd())?;
+            sys::bind(socket.as_fd(), &raw)?;
+            sys::listen(socket.as_fd(), BACKLOG)?;
+            Ok(TcpListener::from(socket))
+        };
+        listen().map_err(at("listen at", addr))
+    }
+
+    /// Takes over a listener of std, which must be nonblocking already.
+    ///
+    /// ```
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let listener = reactor::net::TcpListener::from_std(listener);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_std(listener: net::TcpListener) -> TcpListener {
+        TcpListener { inner: listener }
+    }
+
+    /// The next connection (nonblocking) and its peer's address.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is waiting. Others concern that one connection (`ECONNABORTED`) or this process's resources
+    /// (`EMFILE`, `ENFILE`): the listener stays good, and the connection stays in the queue, so do not try again at once.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let result = sys::accept(self.as_fd());
+        rearm::after_accept(self.as_fd());
+        let (stream, peer) = result?;
+        let peer = peer.to_inet().ok_or_else(|| io::Error::other("the peer has no Internet address"))?;
+        Ok((TcpStream::from(stream), peer))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What getsockname(2) says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Sets the time to live of the packets it sends (`IP_TTL`).
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.inner.set_ttl(ttl)
+    }
+
+    /// The time to live of the packets it sends (`IP_TTL`).
+    ///
+    /// # Errors
+    /// What getsockopt(2) says.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.inner.ttl()
+    }
+
+    /// The pending error (`SO_ERROR`), which asking clears.
+    ///
+    /// # Errors
+    /// What getsockopt(2) says.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let result = sys::take_error(self.as_fd());
+        rearm::after_take_error(self.as_fd(), &result);
+        result
+    }
+}
+
+impl Source for TcpListener {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.add(self.as_fd(), token, interests, Rearm::ByOwner)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.change(self.as_fd(), token, interests, Rearm::ByOwner)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.remove(self.as_fd())
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+descriptor_traits!(TcpListener, net::TcpListener);

@@ -1,0 +1,249 @@
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+
+use super::at;
+use crate::event::Source;
+use crate::readiness::backend::Rearm;
+use crate::readiness::rearm;
+use crate::sys::{self, RawAddress};
+use crate::{Interest, Registry, Token};
+
+/// A TCP connection.
+///
+/// Dropping it closes the connection; deregister it before.
+///
+/// ```
+/// use reactor::{Events, Interest, Poll, Token, net::TcpStream};
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(8));
+/// poll.registry().register(&mut stream, Token(0), Interest::WRITABLE)?;
+/// poll.poll(&mut events, None)?; // the attempt has ended: but how?
+/// assert!(stream.take_error()?.is_none());
+/// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpStream {
+    inner: net::TcpStream,
+}
+
+impl TcpStream {
+    /// Starts to connect and returns at once. To learn how it ended: register it for
+    /// [`WRITABLE`](crate::Interest::WRITABLE), wait for an event, then ask [`take_error`](TcpStream::take_error); if there is
+    /// none, [`peer_addr`](TcpStream::peer_addr) succeeds once connected and says `NotConnected` before (the event was
+    /// spurious: wait on). Writable alone does not mean connected.
+    ///
+    /// # Errors
+    /// What can be known at once, such as no route or no descriptor left. The error holds a [`reactor::Error`](crate::Error)
+    /// that names the address.
+    pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+        let connect = || {
+            let raw = RawAddress::inet(addr);
+            let socket = sys::stream_socket(raw.family())?;
+            match sys::connect(socket.as_fd(), &raw) {
+                Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+                _ => Ok(TcpStream::from(socket)),
+            }
+        };
+        connect().map_err(at("connect to", addr))
+    }
+
+    /// Takes over a stream of std, which must be nonblocking already.
+    ///
+    /// ```
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_nonblocking(true)?;
+    /// let stream = reactor::net::TcpStream::from_std(stream);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_std(stream: net::TcpStream) -> TcpStream {
+        TcpStream { inner: stream }
+    }
+
+    /// The other side.
+    ///
+    /// # Errors
+    /// `NotConnected`, and what else getpeername(2) says.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.peer_addr()
+    }
+
+    /// This side.
+    ///
+    /// # Errors
+    /// What getsockname(2) says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Ends one direction or both. `Write` sends a FIN after what is queued: the peer reads on to the end of the stream, and
+    /// may still answer.
+    ///
+    /// # Errors
+    /// `NotConnected`, and what else shutdown(2) says.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    /// Whether small writes leave at once (`TCP_NODELAY`) or are gathered while the peer's acknowledgement is awaited.
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.inner.set_nodelay(nodelay)
+    }
+
+    /// The value of `TCP_NODELAY`.
+    ///
+    /// # Errors
+    /// What getsockopt(2) says.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.inner.nodelay()
+    }
+
+    /// Sets the time to live of the packets it sends (`IP_TTL`).
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.inner.set_ttl(ttl)
+    }
+
+    /// The time to live of the packets it sends (`IP_TTL`).
+    ///
+    /// # Errors
+    /// What getsockopt(2) says.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.inner.ttl()
+    }
+
+    /// The pending error (`SO_ERROR`), which asking clears: why a connection attempt failed, for one.
+    ///
+    /// # Errors
+    /// What getsockopt(2) says.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let result = sys::take_error(self.as_fd());
+        rearm::after_take_error(self.as_fd(), &result);
+        result
+    }
+
+    /// Reads without taking: the next read gets the same bytes again (`MSG_PEEK`).
+    ///
+    /// # Errors
+    /// `WouldBlock`, and what else recv(2) says.
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.peek(buf);
+        rearm::after_read(self.as_fd(), buf.len(), &result);
+        result
+    }
+
+    /// Runs I/O of your own on its descriptor, so that backends which emulate edges hear of it. Whoever calls recvmsg(2) or
+    /// the like without it may miss events there.
+    ///
+    /// # Errors
+    /// Those of `f`, which should be `WouldBlock` when the call would have blocked.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let result = stream.try_io(|| {
+    ///     // a call of another library on `stream.as_raw_fd()`
+    ///     # Err::<(), _>(std::io::Error::from(std::io::ErrorKind::WouldBlock))
+    /// });
+    /// # assert!(result.is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_io<F, T>(&self, f: F) -> io::Result<T>
+    where
+        F: FnOnce() -> io::Result<T>,
+    {
+        let result = f();
+        rearm::after_some_io(self.as_fd());
+        result
+    }
+}
+
+impl Read for &TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let result = (&self.inner).read(buf);
+        rearm::after_read(self.as_fd(), buf.len(), &result);
+        result
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let result = (&self.inner).read_vectored(bufs);
+        rearm::after_read(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
+        result
+    }
+}
+
+impl Read for TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for &TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let result = (&self.inner).write(buf);
+        rearm::after_write(self.as_fd(), buf.len(), &result);
+        result
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let result = (&self.inner).write_vectored(bufs);
+        rearm::after_write(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
+        result
+    }
+
+    /// Does nothing: the kernel has the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    /// Does nothing: the kernel has the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for TcpStream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.add(self.as_fd(), token, interests, Rearm::ByOwner)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.change(self.as_fd(), token, interests, Rearm::ByOwner)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.remove(self.as_fd())
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+descriptor_traits!(TcpStream, net::TcpStream);

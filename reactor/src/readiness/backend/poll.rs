@@ -1,0 +1,160 @@
+//! poll(2): System V's readiness interface.
+//!
+//! # What the kernel offers
+//! One call with an array of descriptors and flags, of any length. Nothing stays behind in the kernel: the whole array crosses
+//! on every wait and the kernel visits every entry, so a wait costs what is watched, not what happened. Compare `epoll.rs`.
+//! There is only level: edge and one-shot are emulated by `watch_list.rs`.
+//!
+//! # Quirks
+//! a. `POLLERR` and `POLLHUP` come whether asked for or not, even for an entry without flags. So what is to be silent is not
+//!    in the array at all. Test: `a_hung_up_edge_is_told_once_and_does_not_spin`.
+//! b. A descriptor that was closed without being deregistered is told as `POLLNVAL`, on every wait. It is dropped and the wait
+//!    goes on; its number may be registered again. Test: `a_descriptor_closed_without_deregistering_is_silenced`.
+//! c. The kernel does not see changes of the array while it waits: a registration from another thread interrupts the wait.
+//!    Test: `a_registration_from_another_thread_reaches_the_wait_in_progress`.
+//! d. `poll` counts milliseconds; `ppoll` counts nanoseconds. Test: `a_short_timeout_is_not_truncated`.
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::watch_list::{Delivery, WatchList, in_turn, index};
+use super::{Registration, Selector};
+use crate::readiness::event::Event;
+use crate::readiness::interest::Interest;
+use crate::readiness::rearm::Listed;
+use crate::readiness::timeout::Deadline;
+use crate::readiness::waker::WakerFd;
+use crate::sys;
+
+// # State
+
+/// The array and what it is made from.
+#[derive(Debug)]
+pub(crate) struct Poll {
+    list: Listed,
+    /// The waiting thread's own: others change only the list.
+    array: Mutex<Array>,
+}
+
+/// What poll(2) is given.
+struct Array {
+    /// The first is the interruption; then, in no order, one for each descriptor that is armed.
+    entries: Vec<libc::pollfd>,
+    /// Indexed by descriptor: where its entry is. Zero, the interruption's place, stands for nowhere.
+    places: Vec<usize>,
+    /// Where the next report starts.
+    next: usize,
+}
+
+// # New
+
+impl Poll {
+    pub(crate) fn new() -> io::Result<Poll> {
+        let list = Listed::new(WatchList::new()?);
+        let entries = vec![sys::poll_entry(list.interruption(), sys::IN)];
+        Ok(Poll { list, array: Mutex::new(Array { entries, places: Vec::new(), next: 1 }) })
+    }
+}
+
+impl Selector for Poll {
+    // # Register
+
+    fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        self.list.register(fd, registration)
+    }
+
+    // # Reregister
+
+    fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        self.list.reregister(fd, registration)
+    }
+
+    // # Deregister
+
+    fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.list.deregister(fd)
+    }
+
+    // # Wait
+
+    fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        ready.clear();
+        ready.reserve(1);
+        let deadline = Deadline::after(timeout);
+        let mut array = self.array.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let limit = self.list.enter(deadline.left(), |fd, flags| array.patch(fd, flags));
+            let result = sys::poll(&mut array.entries, limit);
+            let mut delivery = self.list.leave()?;
+            if result? > 0 {
+                array.report(&mut delivery, ready);
+            }
+            drop(delivery);
+            if !ready.is_empty() || deadline.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    // # Wake
+
+    fn wake(&self, waker: &WakerFd) -> io::Result<()> {
+        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
+        self.list.rearm(waker.fd(), Interest::READABLE);
+        waker.write()
+    }
+
+    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
+        self.list.rearm(fd, direction);
+    }
+}
+
+impl Array {
+    /// Makes the entry of `fd` say `flags`; none: takes it out (quirk a), moving the last entry into its place.
+    fn patch(&mut self, fd: RawFd, flags: u32) {
+        let slot = index(fd);
+        if slot >= self.places.len() {
+            self.places.resize(slot + 1, 0);
+        }
+        match self.places[slot] {
+            0 if flags == 0 => {}
+            0 => {
+                self.places[slot] = self.entries.len();
+                self.entries.push(sys::poll_entry(fd, flags));
+            }
+            place if flags == 0 => {
+                self.entries.swap_remove(place);
+                self.places[slot] = 0;
+                if let Some(moved) = self.entries.get(place) {
+                    self.places[index(moved.fd)] = place;
+                }
+            }
+            place => self.entries[place] = sys::poll_entry(fd, flags),
+        }
+    }
+
+    /// Reports what the kernel answered, as long as there is room; the next report goes on from there.
+    fn report(&mut self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        for place in in_turn(self.entries.len(), self.next) {
+            let entry = &self.entries[place];
+            if place == 0 || entry.revents == 0 {
+                continue;
+            }
+            if ready.len() == ready.capacity() {
+                self.next = place;
+                return;
+            }
+            ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry))); // quirk b
+        }
+    }
+}
+
+impl std::fmt::Debug for Array {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.entries.iter().skip(1).map(|entry| (entry.fd, entry.events))).finish()
+    }
+}
+
+// # Tests

@@ -1,0 +1,345 @@
+//! The memory that select(2) and poll(2) lack.
+//!
+//! Both are told on every call what to watch, and forget it as they return. So [`Select`](super::select::Select) and
+//! [`Poll`](super::poll::Poll) remember it here: a table keyed by descriptor, and a list of what changed in it since the last
+//! wait, so that the kernel's copy (bitmaps there, an array here) is patched and never rebuilt.
+//!
+//! # Edges
+//! Neither kernel interface has them. A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
+//! and left out of the next wait until it is armed again:
+//! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
+//! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
+//!   that stays ready is therefore reported a thousand times a second at most: more than an edge, and never less.
+//!
+//! What is lost against a kernel with edges: news about a source whose last report was answered by no I/O at all.
+//!
+//! A hang-up (`POLLHUP`, `POLLERR`) cannot be masked: poll(2) reports it whatever was asked. So once an edge reported one, the
+//! descriptor is left out of the wait as a whole, or the next wait would return at once, for ever. It stays in the table:
+//! hung-up is a state, not a removal.
+//!
+//! # Changes while another thread waits
+//! The kernel looks at its copy of a moment ago. A change interrupts the wait through a descriptor that is part of every wait
+//! and never reported; what the kernel answers about a changed descriptor is not believed but asked again. `deregister` also
+//! waits until the kernel was left: it holds a reference to all it watches, so the caller's `close` would close nothing yet.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Rearm, Registration};
+use crate::clock;
+use crate::readiness::event::Event;
+use crate::readiness::interest::{Interest, Trigger};
+use crate::sys::{self, EventFd};
+
+/// How long an edge of a raw descriptor rests before it may fire again.
+const REST: Duration = Duration::from_millis(1);
+
+/// What comes unasked, and cannot be masked.
+const HANG_UP: u32 = sys::HUP | sys::ERR;
+
+#[derive(Debug)]
+pub(crate) struct WatchList {
+    state: Mutex<State>,
+    /// Told when a wait has left the kernel.
+    left: Condvar,
+    /// Part of every wait, never reported.
+    interruption: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Indexed by descriptor: the kernel gives out the lowest number that is free, so there are few holes.
+    slots: Vec<Slot>,
+    /// The descriptors whose slots say `changed`.
+    changed: Vec<RawFd>,
+    /// Raw descriptors whose edges rest, and until when. All rest equally long, so the first to end is in front.
+    resting: VecDeque<(Instant, RawFd)>,
+    /// A thread is in the kernel.
+    waiting: bool,
+    /// How often one has come back from there.
+    returns: u64,
+    /// `interruption` is readable.
+    interrupted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    watch: Option<Watch>,
+    /// Since the kernel's copy was patched.
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Watch {
+    registration: Registration,
+    /// The flags to wait for now; none: left out. `HANG_UP` stands for itself.
+    armed: u32,
+    /// The end of its rest, if it rests.
+    rests_until: Option<Instant>,
+}
+
+/// A registration in poll(2)'s words.
+fn wanted(interest: Interest) -> u32 {
+    let mut flags = HANG_UP;
+    if interest.is_readable() {
+        flags |= sys::IN | sys::RDHUP;
+    }
+    if interest.is_writable() {
+        flags |= sys::OUT;
+    }
+    if interest.is_priority() {
+        flags |= sys::PRI;
+    }
+    flags
+}
+
+impl WatchList {
+    pub(crate) fn new() -> io::Result<WatchList> {
+        let (state, left) = (Mutex::default(), Condvar::new());
+        Ok(WatchList { state, left, interruption: EventFd::new()? })
+    }
+
+    /// The descriptor to include in every wait.
+    pub(super) fn interruption(&self) -> RawFd {
+        self.interruption.fd().as_raw_fd()
+    }
+
+    /// `AlreadyExists` if it is watched, `EBADF` if it is not open (epoll says the same).
+    pub(super) fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        if !sys::is_open(fd.as_raw_fd()) {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        let watch = Watch::new(fd, registration)?;
+        let mut state = self.lock();
+        let slot = state.slot(fd.as_raw_fd());
+        if slot.watch.is_some() {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
+        slot.watch = Some(watch);
+        self.changed(&mut state, fd.as_raw_fd())
+    }
+
+    /// `NotFound` if it is not watched.
+    pub(super) fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        let watch = Watch::new(fd, registration)?;
+        let mut state = self.lock();
+        let Some(old) = state.watch(fd.as_raw_fd()) else {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        };
+        *old = watch;
+        self.changed(&mut state, fd.as_raw_fd())
+    }
+
+    /// `NotFound` if it is not watched.
+    pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.slot(fd.as_raw_fd()).watch.take().is_none() {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        self.changed(&mut state, fd.as_raw_fd())?;
+        let returns = state.returns;
+        while state.waiting && state.returns == returns {
+            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// An edge may fire again in this direction, because its owner did I/O.
+    pub(crate) fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
+        let mut state = self.lock();
+        let Some(watch) = state.watch(fd.as_raw_fd()) else { return };
+        let armed = watch.armed | (wanted(direction) & wanted(watch.registration.interest));
+        if watch.registration.trigger == Trigger::Edge && armed != watch.armed {
+            watch.armed = armed;
+            // It fails only when the counter is full, and then it is readable, which is all that an interruption needs.
+            let _ = self.changed(&mut state, fd.as_raw_fd());
+        }
+    }
+
+    /// Before the kernel is entered: hands over what changed (a descriptor and its flags, none: leave it out), and says how
+    /// long to wait at most.
+    pub(super) fn enter(
+        &self,
+        timeout: Option<Duration>,
+        mut patch: impl FnMut(RawFd, u32),
+    ) -> Option<Duration> {
+        let mut state = self.lock();
+        let timeout = state.end_rests(timeout);
+        let State { slots, changed, waiting, .. } = &mut *state;
+        for fd in changed.drain(..) {
+            let slot = &mut slots[index(fd)];
+            slot.changed = false;
+            patch(fd, slot.watch.as_ref().map_or(0, |watch| watch.armed));
+        }
+        *waiting = true;
+        timeout
+    }
+
+    /// After the kernel was left. Until what this returns is dropped, nothing changes.
+    pub(super) fn leave(&self) -> io::Result<Delivery<'_>> {
+        let mut state = self.lock();
+        state.waiting = false;
+        state.returns = state.returns.wrapping_add(1);
+        self.left.notify_all();
+        if mem::take(&mut state.interrupted) {
+            self.interruption.drain()?;
+        }
+        Ok(Delivery(state))
+    }
+
+    /// Notes a change for the next wait, and ends the one in progress.
+    fn changed(&self, state: &mut State, fd: RawFd) -> io::Result<()> {
+        state.note(fd);
+        if state.waiting && !mem::replace(&mut state.interrupted, true) {
+            self.interruption.add()?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait that has left the kernel and tells what it heard.
+pub(super) struct Delivery<'a>(MutexGuard<'a, State>);
+
+impl Delivery<'_> {
+    /// What the kernel said about `fd` as an event, if it is still to be believed and reported.
+    pub(super) fn deliver(&mut self, fd: RawFd, flags: u32) -> Option<Event> {
+        if self.0.slot(fd).changed {
+            return None; // meanwhile it may be somebody else's number: the next round asks again
+        }
+        if flags & sys::INVALID != 0 {
+            self.remove(fd);
+            return None;
+        }
+        let watch = self.0.watch(fd)?;
+        let Registration { key, trigger, rearm, .. } = watch.registration;
+        match trigger {
+            Trigger::Level => return Some(Event::new(key, flags)),
+            Trigger::OneShot => {
+                watch.armed = 0;
+                self.0.note(fd);
+                Some(Event::new(key, flags))
+            }
+            Trigger::Edge => {
+                let flags = watch.told_whole(fd, flags);
+                watch.disarm(flags);
+                self.0.note(fd);
+                if rearm == Rearm::ByTime {
+                    self.0.rest(fd);
+                }
+                Some(Event::new(key, flags))
+            }
+        }
+    }
+
+    /// Forgets a descriptor that was closed without being deregistered, as epoll does by itself.
+    pub(super) fn remove(&mut self, fd: RawFd) {
+        self.0.slot(fd).watch = None;
+        self.0.note(fd);
+    }
+
+    /// Whether `fd` is still to be believed to be the one that the kernel was asked about.
+    pub(super) fn is_unchanged(&mut self, fd: RawFd) -> bool {
+        !self.0.slot(fd).changed
+    }
+}
+
+impl State {
+    fn slot(&mut self, fd: RawFd) -> &mut Slot {
+        let index = index(fd);
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        &mut self.slots[index]
+    }
+
+    fn watch(&mut self, fd: RawFd) -> Option<&mut Watch> {
+        self.slots.get_mut(index(fd))?.watch.as_mut()
+    }
+
+    /// Puts `fd` on the list of changes, once.
+    fn note(&mut self, fd: RawFd) {
+        if !mem::replace(&mut self.slot(fd).changed, true) {
+            self.changed.push(fd);
+        }
+    }
+
+    fn rest(&mut self, fd: RawFd) {
+        let end = clock::now() + REST;
+        if let Some(watch) = self.watch(fd) {
+            watch.rests_until = Some(end);
+            self.resting.push_back((end, fd));
+        }
+    }
+
+    /// Arms those whose rest is over, and shortens `timeout` to the end of the next rest.
+    fn end_rests(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        while let Some(&(end, fd)) = self.resting.front() {
+            let rest = end.saturating_duration_since(clock::now());
+            if !rest.is_zero() {
+                return Some(timeout.map_or(rest, |timeout| timeout.min(rest)));
+            }
+            self.resting.pop_front();
+            let Some(watch) = self.watch(fd) else { continue };
+            if watch.rests_until == Some(end) {
+                watch.rests_until = None;
+                watch.armed = wanted(watch.registration.interest);
+                self.note(fd);
+            }
+        }
+        timeout
+    }
+}
+
+impl Watch {
+    fn new(fd: BorrowedFd<'_>, mut registration: Registration) -> io::Result<Watch> {
+        let Registration { interest, trigger, rearm, .. } = registration;
+        if trigger == Trigger::Edge && rearm == Rearm::ByTime && sys::is_always_ready(fd)? {
+            registration.rearm = Rearm::ByOwner; // its state never changes, so its first edge is its last
+        }
+        Ok(Watch { registration, armed: wanted(interest), rests_until: None })
+    }
+
+    /// The flags of a hang-up together with all that it makes ready. The kernel was asked for what is armed only, and a
+    /// connection that is over can be both read and written.
+    fn told_whole(&self, fd: RawFd, flags: u32) -> u32 {
+        let wanted = wanted(self.registration.interest);
+        if flags & HANG_UP == 0 || self.armed == wanted {
+            return flags;
+        }
+        let mut all = [sys::poll_entry(fd, wanted)];
+        match sys::poll(&mut all, Some(Duration::ZERO)) {
+            Ok(_) => flags | (sys::poll_answer(&all[0]) & !sys::INVALID),
+            Err(_) => flags, // what is known is told
+        }
+    }
+
+    /// Disarms what was told.
+    fn disarm(&mut self, flags: u32) {
+        if flags & HANG_UP != 0 {
+            self.armed = 0;
+        }
+        if flags & (sys::IN | sys::RDHUP) != 0 {
+            self.armed &= !(sys::IN | sys::RDHUP);
+        }
+        self.armed &= !(flags & (sys::OUT | sys::PRI));
+    }
+}
+
+/// The indices from `start` to the end, then those before it: so that in a batch that is cut short nobody is always last.
+pub(super) fn in_turn(length: usize, start: usize) -> impl Iterator<Item = usize> {
+    let start = start.min(length);
+    (start..length).chain(0..start)
+}
+
+/// A descriptor as an index. It was borrowed, so it is not negative.
+pub(super) fn index(fd: RawFd) -> usize {
+    usize::try_from(fd).unwrap_or(0)
+}

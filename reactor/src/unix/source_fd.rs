@@ -1,0 +1,47 @@
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::event::Source;
+use crate::readiness::backend::Rearm;
+use crate::sys;
+use crate::{Interest, Registry, Token};
+
+/// Any descriptor as a source: a pipe, a terminal, a timer, another library's socket.
+///
+/// It owns nothing: the caller keeps the descriptor open while it is registered, deregisters it before closing it, and should
+/// have made it nonblocking. Regular files, and what else never blocks, are always ready: with [`Level`](crate::Trigger::Level)
+/// every poll reports them, else one poll for each registration.
+///
+/// With an edge, read or write until `WouldBlock` as usual. Backends without edges of their own (select, poll) cannot see that
+/// I/O, so a descriptor that stays ready is reported again after a millisecond.
+///
+/// ```
+/// use std::{io::Write, os::fd::AsRawFd, os::unix::net::UnixStream};
+/// use reactor::{Events, Interest, Poll, Token, unix::SourceFd};
+///
+/// let (mut near, far) = UnixStream::pair()?;
+/// let mut poll = Poll::new()?;
+/// poll.registry().register(&mut SourceFd(&far.as_raw_fd()), Token(0), Interest::READABLE)?;
+/// near.write_all(b"simple")?;
+/// let mut events = Events::with_capacity(8);
+/// poll.poll(&mut events, None)?;
+/// assert!(events.iter().next().unwrap().is_readable());
+/// poll.registry().deregister(&mut SourceFd(&far.as_raw_fd()))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SourceFd<'a>(pub &'a RawFd);
+
+impl Source for SourceFd<'_> {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        sys::borrow(*self.0, |fd| registry.add(fd, token, interests, Rearm::ByTime))?
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        sys::borrow(*self.0, |fd| registry.change(fd, token, interests, Rearm::ByTime))?
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        sys::borrow(*self.0, |fd| registry.remove(fd))?
+    }
+}
