@@ -3,8 +3,9 @@
 use crate::source::File;
 
 /// The only files with `unsafe`, and what for.
-const UNSAFE: [(&str, &str); 2] = [
+const UNSAFE: [(&str, &str); 3] = [
     ("reactor/src/sys.rs", "every system call of the reactor"),
+    ("reactor/tests/support/mod.rs", "what a test does to a socket behind the reactor's back"),
     (
         "zen-server/benches/compare/sys.rs",
         "the bare loop the reactor is measured against, and an allocator that counts",
@@ -27,10 +28,10 @@ const FORBIDDEN_PATHS: [&str; 7] = [
     "std::env::current_dir",
 ];
 
-/// Sockets of the standard library: converting from and to them is fine, making them is not.
+/// Sockets of the standard library do their system calls themselves: ours turn into them and back, and keep none.
 const SOCKETS: [&str; 6] =
     ["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "UnixDatagram"];
-const MAKING: [&str; 4] = ["connect(", "connect_timeout(", "bind(", "pair("];
+const CONVERSIONS: [&str; 3] = ["fn from_std(", "From<", "descriptor_traits!("];
 
 /// No call of the C library and no I/O of the standard library outside `sys.rs`; constants and types are free.
 pub fn system_calls(files: &[File]) -> Vec<String> {
@@ -46,17 +47,26 @@ pub fn system_calls(files: &[File]) -> Vec<String> {
         for path in FORBIDDEN_PATHS.iter().filter(|path| names_path(&code, path)) {
             complaints.push(format!("{}: `{path}` makes system calls past {SYSTEM_CALLS}", file.path));
         }
-        for socket in SOCKETS {
-            // Our own types of the same names are called without a path.
-            for making in MAKING.map(|making| format!("net::{socket}::{making}")) {
-                if code.contains(&making) {
-                    complaints
-                        .push(format!("{}: `{making}…)` makes system calls past {SYSTEM_CALLS}", file.path));
-                }
-            }
+        for socket in SOCKETS.iter().filter(|socket| uses_socket_of_std(&code, socket)) {
+            complaints.push(format!("{}: std's {socket} makes system calls past {SYSTEM_CALLS}", file.path));
         }
     }
     complaints
+}
+
+/// Whether `code` does anything with a socket of the standard library but converting from and to it.
+fn uses_socket_of_std(code: &str, socket: &str) -> bool {
+    let imported = ["std::net", "std::os::unix::net"].iter().any(|module| {
+        let branch = format!("{module}::{socket}");
+        names_path(code, &branch) && code.contains(&format!("use {module}::"))
+    });
+    let path = format!("net::{socket}");
+    let mut mentions = code.match_indices(&path).filter(|&(at, _)| {
+        let statement = code[..at].rsplit([';', '{', '}']).next().unwrap_or_default();
+        let is_ours = statement.ends_with("crate::") || statement.starts_with("pub use ");
+        !is_ours && !CONVERSIONS.iter().any(|conversion| statement.contains(conversion))
+    });
+    imported || mentions.next().is_some()
 }
 
 /// What `code` calls of libc: lower-case names that are followed by a parenthesis or imported by name.
@@ -93,6 +103,14 @@ fn names_path(code: &str, path: &str) -> bool {
             .any(|branch| branch == child || branch.starts_with(&format!("{child}::")))
     });
     spelt_out || in_braces
+}
+
+/// Files that may have `unsafe` and have none.
+pub fn unsafe_exceptions_gone(files: &[File]) -> Vec<String> {
+    let needed =
+        |path: &str| files.iter().any(|file| file.path == path && !keyword(&file.code, "unsafe").is_empty());
+    let gone = UNSAFE.iter().filter(|(path, _)| !needed(path));
+    gone.map(|(path, why)| format!("{path}: needs no exception for {why} any more")).collect()
 }
 
 /// The keyword `unsafe`, tests included.
@@ -231,6 +249,5 @@ fn flattened(code: &str) -> String {
         }
         flat.push_str(piece);
     }
-    // `use {` would otherwise lose the blank that tells it from a path.
     flat
 }

@@ -203,7 +203,7 @@ fn members(maps: &[Vec<u64>; 3]) -> impl Iterator<Item = RawFd> {
         std::iter::from_fn(move || {
             let bit = (word != 0).then(|| word.trailing_zeros())?;
             word &= word - 1;
-            Some(first + bit.cast_signed())
+            Some(first + bit as RawFd)
         })
     })
 }
