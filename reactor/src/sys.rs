@@ -544,8 +544,8 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     unsafe { syscall!(shutdown(fd.as_raw_fd(), how)) }.map(drop)
 }
 
-/// `O_NONBLOCK` through fcntl(2). It belongs to the open file description: every duplicate sees it.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+/// `O_NONBLOCK` through fcntl(2): how it was before. It belongs to the open file description: every duplicate sees it.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     // SAFETY: takes no pointers.
     let flags = unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_GETFL))? };
     let wanted = if nonblocking { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
@@ -553,7 +553,35 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
         // SAFETY: takes no pointers.
         unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))? };
     }
-    Ok(())
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Which way bytes go.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Direction {
+    Receive,
+    Send,
+}
+
+/// `SO_RCVTIMEO` or `SO_SNDTIMEO` (socket(7)): how long a blocking call may take before it answers `WouldBlock`; `None`: for
+/// ever. Rounded up to a microsecond.
+pub(crate) fn set_timeout(
+    fd: BorrowedFd<'_>,
+    direction: Direction,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let name = match direction {
+        Direction::Receive => libc::SO_RCVTIMEO,
+        Direction::Send => libc::SO_SNDTIMEO,
+    };
+    let timeout = timeout.map_or(Duration::ZERO, |timeout| timeout.max(Duration::from_micros(1)));
+    let libc::timespec { tv_sec, tv_nsec } = timespec(timeout.saturating_add(Duration::from_nanos(999)));
+    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: tv_nsec / 1000 })
+}
+
+/// Does nothing for so long, or until a signal comes: ppoll(2) of no descriptors.
+pub(crate) fn sleep(time: Option<Duration>) {
+    let _ = poll(&mut [], time); // interrupted or not, the caller looks at the clock
 }
 
 // ------------------------------------------------------------------------------------------------------------ bytes

@@ -171,6 +171,11 @@ impl<T> Wheel<T> {
         self.free_chain = chain;
     }
 
+    /// Whether `owner` has timers that run.
+    pub(crate) fn has_timers(&self, owner: &Owner) -> bool {
+        owner.chain != NONE && self.chains[owner.chain as usize] != NONE
+    }
+
     /// The earliest instant at which [`pop_due`](Wheel::pop_due) may have something to do, if only moving timers to a lower
     /// level; `None` without timers.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

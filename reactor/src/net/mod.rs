@@ -3,9 +3,11 @@
 //! Each is a descriptor and no larger, and turns into its counterpart of std and back. What would block answers
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock) at once; register the socket to hear when to try again.
 
+mod address;
 mod tcp_listener;
 mod tcp_stream;
 
+pub use address::Address;
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 

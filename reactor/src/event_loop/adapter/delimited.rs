@@ -1,0 +1,139 @@
+//! Frames that end with a byte: lines, NUL-ended messages, questions.
+
+use crate::event_loop::{CloseReason, Context, Protocol, Timer};
+
+/// A protocol of whole frames. Everything but [`frame`](Frames::frame) and [`too_long`](Frames::too_long) is as in
+/// [`Protocol`].
+pub trait Frames {
+    /// As [`Protocol::Message`].
+    type Message;
+
+    /// A frame arrived; its delimiter is cut off.
+    fn frame(&mut self, frame: &[u8], cx: &mut Context<'_, Self::Message>);
+
+    /// More than the longest frame arrived without a delimiter. Whatever this answers, the connection is closed.
+    fn too_long(&mut self, cx: &mut Context<'_, Self::Message>) {
+        let _ = cx;
+    }
+
+    /// As [`Protocol::opened`].
+    fn opened(&mut self, cx: &mut Context<'_, Self::Message>) {
+        let _ = cx;
+    }
+
+    /// As [`Protocol::eof`]. A frame without its delimiter is not delivered.
+    fn eof(&mut self, cx: &mut Context<'_, Self::Message>) {
+        cx.close();
+    }
+
+    /// As [`Protocol::drained`].
+    fn drained(&mut self, cx: &mut Context<'_, Self::Message>) {
+        let _ = cx;
+    }
+
+    /// As [`Protocol::timer`].
+    fn timer(&mut self, timer: Timer, cx: &mut Context<'_, Self::Message>) {
+        let _ = (timer, cx);
+    }
+
+    /// As [`Protocol::message`].
+    fn message(&mut self, message: Self::Message, cx: &mut Context<'_, Self::Message>) {
+        let _ = (message, cx);
+    }
+
+    /// As [`Protocol::closed`].
+    fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, Self::Message>) {
+        let _ = (reason, cx);
+    }
+}
+
+/// Cuts input into frames at a delimiter and hands them to `F`, each at most so long.
+///
+/// Input is searched once, however small the pieces it comes in, and the frames of one piece are answered one after the
+/// other for as long as there is room for the answers.
+///
+/// ```
+/// use reactor::event_loop::adapter::{Delimited, Frames};
+/// use reactor::event_loop::{Context, InMemory};
+///
+/// struct Shout;
+/// impl Frames for Shout {
+///     type Message = ();
+///     fn frame(&mut self, line: &[u8], cx: &mut Context<'_, ()>) {
+///         cx.write(&line.to_ascii_uppercase());
+///         cx.write(b"!\n");
+///     }
+/// }
+///
+/// let mut peer = InMemory::new(Delimited::new(Shout, b'\n', 80));
+/// peer.input(b"one\ntw");
+/// peer.input(b"o\n");
+/// assert_eq!(peer.take_output(), b"ONE!\nTWO!\n");
+/// ```
+#[derive(Debug)]
+pub struct Delimited<F> {
+    frames: F,
+    longest: u32,
+    delimiter: u8,
+}
+
+impl<F> Delimited<F> {
+    /// Frames end with `delimiter` and have at most `longest` bytes before it (cut to 4 GiB).
+    pub fn new(frames: F, delimiter: u8, longest: usize) -> Delimited<F> {
+        Delimited { frames, longest: u32::try_from(longest).unwrap_or(u32::MAX), delimiter }
+    }
+}
+
+impl<F: Frames> Delimited<F> {
+    fn refuse(&mut self, cx: &mut Context<'_, F::Message>) {
+        self.frames.too_long(cx);
+        cx.close();
+    }
+}
+
+impl<F: Frames> Protocol for Delimited<F> {
+    type Message = F::Message;
+
+    #[inline]
+    fn received(&mut self, input: &[u8], cx: &mut Context<'_, F::Message>) -> usize {
+        let (mut consumed, mut scanned) = (0, cx.scanned());
+        loop {
+            let rest = &input[consumed..];
+            let Some(length) = memchr::memchr(self.delimiter, &rest[scanned..]).map(|at| scanned + at) else {
+                if rest.len() > self.longest as usize {
+                    self.refuse(cx);
+                }
+                cx.set_scanned(rest.len());
+                return consumed;
+            };
+            if length > self.longest as usize {
+                self.refuse(cx);
+                return consumed;
+            }
+            self.frames.frame(&rest[..length], cx);
+            (consumed, scanned) = (consumed + length + 1, 0);
+            if consumed == input.len() || cx.is_stopped() {
+                return consumed;
+            }
+        }
+    }
+
+    fn opened(&mut self, cx: &mut Context<'_, F::Message>) {
+        self.frames.opened(cx);
+    }
+    fn eof(&mut self, cx: &mut Context<'_, F::Message>) {
+        self.frames.eof(cx);
+    }
+    fn drained(&mut self, cx: &mut Context<'_, F::Message>) {
+        self.frames.drained(cx);
+    }
+    fn timer(&mut self, timer: Timer, cx: &mut Context<'_, F::Message>) {
+        self.frames.timer(timer, cx);
+    }
+    fn message(&mut self, message: F::Message, cx: &mut Context<'_, F::Message>) {
+        self.frames.message(message, cx);
+    }
+    fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, F::Message>) {
+        self.frames.closed(reason, cx);
+    }
+}

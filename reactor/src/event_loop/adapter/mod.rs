@@ -1,0 +1,5 @@
+//! Protocols that wrap protocols.
+
+mod delimited;
+
+pub use delimited::{Delimited, Frames};

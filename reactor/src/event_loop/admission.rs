@@ -1,0 +1,397 @@
+//! How connections, and other descriptors, come into the loop.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{self, AssertUnwindSafe};
+
+use super::connection::{Connection, Verdict};
+use super::driver::readiness::Readiness;
+use super::listener::{AcceptError, Incoming, Listener, ListenerId};
+use super::notice::{Notice, Refusal};
+use super::outside::{Due, Outside};
+use super::peers::UNCOUNTED;
+use super::protocol::{CloseReason, ConnectionId, Protocol};
+use super::reactor::{LISTENER, Reactor, SOURCE, key, message_of};
+use super::session::Session;
+use super::source::{Source, SourceContext, SourceId, Watched, What};
+use super::spawner::Spawn;
+use crate::error::Error;
+use crate::net::Address;
+use crate::readiness::backend::{Rearm, Registration, Selector};
+use crate::readiness::event::Event;
+use crate::readiness::{Interest, Trigger};
+use crate::sys;
+
+/// Connections accepted from one listener in one turn.
+const ACCEPT_BUDGET: usize = 64;
+
+impl<P: Protocol + 'static> Reactor<P> {
+    // -------------------------------------------------------------------------------------------------- listening
+
+    /// Listens at an address; `make` is asked for a protocol for each connection, and `None` refuses it. Port 0 picks one:
+    /// [`local_address`](Reactor::local_address). `[::]` serves IPv4 too. At a path that a dead server left behind, the
+    /// leftover is removed, as is the path when the listener ends.
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not allowed; the loop is shutting down.
+    pub fn listen(
+        &mut self,
+        at: impl Into<Address>,
+        make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.refuse_while_stopping()?;
+        let listener = Listener::open(&at.into(), Box::new(make))?;
+        let place = self.listeners.insert(listener);
+        if let Err(error) = self.watch_listener(place) {
+            self.listeners.remove(place);
+            return Err(error);
+        }
+        Ok(ListenerId(place))
+    }
+
+    /// Where a listener listens; `None` if it was closed.
+    #[must_use]
+    pub fn local_address(&self, listener: ListenerId) -> Option<&Address> {
+        self.listeners.get(listener.0).map(|listener| &listener.address)
+    }
+
+    /// Watches a listener, unless there is a reason not to.
+    fn watch_listener(&mut self, place: usize) -> io::Result<()> {
+        let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
+        if listener.watched || listener.resting || self.full {
+            return Ok(());
+        }
+        let registration = Registration {
+            key: key(LISTENER, place, 0),
+            interest: Interest::READABLE,
+            trigger: Trigger::Level,
+            rearm: Rearm::ByOwner,
+        };
+        self.driver.selector.register(listener.socket.as_fd(), registration)?;
+        listener.watched = true;
+        Ok(())
+    }
+
+    pub(super) fn unwatch_listener(&mut self, place: usize) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            if std::mem::take(&mut listener.watched) {
+                // Registered, and ours: the kernel has no reason to refuse, and there would be nothing to do about it.
+                let _ = self.driver.selector.deregister(listener.socket.as_fd());
+            }
+        }
+    }
+
+    /// Watches a listener again; if the kernel has no memory for that, it rests a while longer.
+    fn rewatch_listener(&mut self, place: usize) {
+        if let Err(error) = self.watch_listener(place) {
+            self.rest(place, &error);
+        }
+    }
+
+    /// There is room for connections again, perhaps.
+    pub(super) fn resume_listening(&mut self) {
+        if self.full && self.connections.len() < self.outside.limits.connections {
+            self.full = false;
+            self.places_of_listeners().for_each(|place| self.rewatch_listener(place));
+        }
+    }
+
+    pub(super) fn places_of_listeners(&self) -> impl Iterator<Item = usize> + use<P> {
+        let places: Vec<usize> = self.listeners.iter().map(|(place, _)| place).collect();
+        places.into_iter()
+    }
+
+    /// A listener's rest is over.
+    pub(super) fn end_rest(&mut self, place: usize) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            listener.resting = false;
+            self.rewatch_listener(place);
+        }
+    }
+
+    /// Something ran out: reported on every wait it would be a busy loop, so the listener rests.
+    fn rest(&mut self, place: usize, error: &io::Error) {
+        self.unwatch_listener(place);
+        let Some(listener) = self.listeners.get_mut(place) else { return };
+        listener.resting = true;
+        let (first, pause, address) = (listener.is_well(), listener.next_pause(), listener.address.clone());
+        if first {
+            self.notify(&Notice::AcceptFailed { listener: &address, error, pause });
+        }
+        self.outside.start(pause, Due::Listener(place as u32), None);
+    }
+
+    // -------------------------------------------------------------------------------------------------- accepting
+
+    /// Accepts until nobody waits, the budget is used up, or there are as many connections as allowed.
+    pub(super) fn accept_some(&mut self, place: usize) {
+        for _ in 0..ACCEPT_BUDGET {
+            if self.connections.len() >= self.outside.limits.connections {
+                self.full = true;
+                self.places_of_listeners().for_each(|place| self.unwatch_listener(place));
+                return;
+            }
+            // A protocol's `opened` may have ended the listener.
+            let Some(listener) = self.listeners.get_mut(place) else { return };
+            match sys::accept(listener.socket.as_fd()) {
+                Ok((socket, peer)) => {
+                    listener.recovered();
+                    self.admit(place, socket, &Address::from(&peer));
+                }
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Nobody => return,
+                    AcceptError::Skip => {}
+                    AcceptError::NoDescriptors => {
+                        self.outside.counters.shed += u64::from(self.reserve.shed(&listener.socket));
+                        return self.rest(place, &error);
+                    }
+                    AcceptError::Rest => return self.rest(place, &error),
+                },
+            }
+        }
+    }
+
+    /// Gives an accepted connection a protocol, or closes it.
+    fn admit(&mut self, place: usize, socket: OwnedFd, peer: &Address) {
+        let counted = match (peer.ip(), self.outside.limits.connections_per_peer) {
+            (Some(ip), Some(limit)) => match self.peers.enter(ip, limit) {
+                Some(counted) => counted,
+                None => return self.refuse(peer, Refusal::TooManyFromPeer),
+            },
+            _ => UNCOUNTED,
+        };
+        let make = &mut self.listeners[place].make;
+        let incoming = Incoming { peer, listener: ListenerId(place) };
+        match panic::catch_unwind(AssertUnwindSafe(|| make(&incoming))) {
+            Ok(Some(protocol)) => {
+                self.outside.counters.accepted += 1;
+                self.insert(protocol, socket, counted, Connection::start);
+            }
+            Ok(None) => {
+                self.peers.leave(counted);
+                self.refuse(peer, Refusal::NoProtocol);
+            }
+            Err(panic) => {
+                self.outside.counters.panics += 1;
+                self.peers.leave(counted);
+                self.refuse(peer, Refusal::Panicked(&message_of(&*panic)));
+            }
+        }
+    }
+
+    fn refuse(&mut self, peer: &Address, why: Refusal<'_>) {
+        self.outside.counters.refused += 1;
+        self.notify(&Notice::Refused { peer, why });
+    }
+
+    /// Puts a connection into the table and starts it.
+    fn insert(
+        &mut self,
+        protocol: P,
+        socket: OwnedFd,
+        peer: u32,
+        start: fn(&mut Connection<P>, ConnectionId, &mut Readiness, &mut Outside<P::Message>) -> Verdict,
+    ) -> ConnectionId {
+        let generation = self.generation;
+        self.generation = self.generation.wrapping_add(1);
+        let connection = Connection::new(protocol, socket, generation, peer, self.outside.epoch);
+        let id = ConnectionId::new(self.connections.insert(connection), generation);
+        self.start_sweeping();
+        self.guarded(|reactor| {
+            reactor.with_connection(id, |connection, driver, outside| start(connection, id, driver, outside));
+            false
+        });
+        id
+    }
+
+    // ------------------------------------------------------------------------------------------------- outgoing, adopted
+
+    /// Connects to an address. `opened` tells that the connection stands, `closed` that it could not be made.
+    ///
+    /// # Errors
+    /// The attempt could not even begin: no descriptors, no route, no such path; or the loop is shutting down or full.
+    pub fn connect(&mut self, to: impl Into<Address>, protocol: P) -> io::Result<ConnectionId> {
+        self.try_connect(&to.into(), protocol).map_err(|(_, error)| error)
+    }
+
+    /// Takes over a connected stream socket: one that was passed, inherited, or made by other means. It becomes nonblocking.
+    ///
+    /// # Errors
+    /// It is no socket; or the loop is shutting down or full.
+    pub fn adopt(&mut self, stream: impl Into<OwnedFd>, protocol: P) -> io::Result<ConnectionId> {
+        self.try_adopt(stream.into(), protocol).map_err(|(_, error)| error)
+    }
+
+    fn try_connect(&mut self, to: &Address, protocol: P) -> Result<ConnectionId, (P, io::Error)> {
+        let begin = || -> io::Result<OwnedFd> {
+            self.refuse_while_stopping()?;
+            self.refuse_when_full()?;
+            let raw = to.to_raw()?;
+            let socket = sys::stream_socket(raw.family())?;
+            match sys::connect(socket.as_fd(), &raw) {
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+                // A connect that a signal interrupted goes on by itself (connect(2), "EINTR").
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(socket),
+                result => result.map(|()| socket),
+            }
+        };
+        let explain =
+            |source| Error::Socket { operation: "connect to", address: to.to_string(), source }.into_io();
+        match begin().map_err(explain) {
+            Ok(socket) => {
+                self.outside.counters.opened += 1;
+                Ok(self.insert(protocol, socket, UNCOUNTED, Connection::start_connecting))
+            }
+            Err(error) => Err((protocol, error)),
+        }
+    }
+
+    fn try_adopt(&mut self, stream: OwnedFd, protocol: P) -> Result<ConnectionId, (P, io::Error)> {
+        let check = || -> io::Result<()> {
+            self.refuse_while_stopping()?;
+            self.refuse_when_full()?;
+            sys::peer_address(stream.as_fd())?;
+            sys::set_nonblocking(stream.as_fd(), true).map(drop)
+        };
+        let explain = |source| {
+            Error::Socket { operation: "adopt", address: "a descriptor".to_owned(), source }.into_io()
+        };
+        match check().map_err(explain) {
+            Ok(()) => {
+                self.outside.counters.opened += 1;
+                Ok(self.insert(protocol, stream, UNCOUNTED, Connection::start))
+            }
+            Err(error) => Err((protocol, error)),
+        }
+    }
+
+    fn refuse_when_full(&self) -> io::Result<()> {
+        let most = self.outside.limits.connections;
+        match self.connections.len() < most {
+            true => Ok(()),
+            false => Err(Error::TooMany { what: "connections", most }.into_io()),
+        }
+    }
+
+    fn refuse_while_stopping(&self) -> io::Result<()> {
+        match self.stopping {
+            None => Ok(()),
+            Some(_) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")),
+        }
+    }
+
+    /// Does what a callback asked the spawner for.
+    pub(super) fn spawn(&mut self, spawn: Spawn<P>) {
+        let result = match spawn {
+            Spawn::Connect(to, protocol) => self.try_connect(&to, protocol),
+            Spawn::Adopt(stream, protocol) => self.try_adopt(stream, protocol),
+        };
+        if let Err((protocol, error)) = result {
+            let mut session = Session::new(protocol);
+            session.finish(&CloseReason::Io(error), &mut self.driver.output, &mut self.outside);
+            self.driver.output.clear();
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------------- sources
+
+    /// Watches another descriptor.
+    ///
+    /// # Errors
+    /// The backend cannot watch it, or it is watched already.
+    pub fn add_source(&mut self, source: impl Source<P::Message> + 'static) -> io::Result<SourceId> {
+        self.watch(What::Source(Box::new(source)))
+    }
+
+    /// Ends the watching of a source and drops it. `false` if it was removed before.
+    pub fn remove_source(&mut self, source: SourceId) -> bool {
+        let place = ConnectionId::from_key(source.0).index();
+        if !self.sources.get(place).is_some_and(|watched| watched.key == source.0) {
+            return false;
+        }
+        let watched = self.sources.remove(place);
+        if let Some(descriptor) = watched.what.descriptor() {
+            let _ = self.driver.selector.deregister(descriptor); // it may have been closed by its owner
+        }
+        true
+    }
+
+    pub(super) fn watch(&mut self, what: What<P>) -> io::Result<SourceId> {
+        let generation = self.generation;
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.sources.vacant_entry();
+        let key = key(SOURCE, entry.key(), generation);
+        let interest = what.interest();
+        if let Some(descriptor) = what.descriptor() {
+            self.driver.selector.register(descriptor, of_source(key, interest))?;
+        }
+        entry.insert(Watched { key, interest, what });
+        Ok(SourceId(key))
+    }
+
+    /// A source is ready. It is taken out of the table while it is called, because it may want the whole loop.
+    pub(super) fn source_ready(&mut self, event: Event) {
+        let place = ConnectionId::from_key(event.key()).index();
+        let Some(watched) = self.sources.get_mut(place).filter(|watched| watched.key == event.key()) else {
+            self.outside.counters.stale += 1;
+            return;
+        };
+        let mut what = std::mem::replace(&mut watched.what, What::Busy);
+        let result = self.call_source(&mut what, &event);
+        let id = SourceId(event.key());
+        // It may have been removed meanwhile, by itself.
+        let Some(watched) = self.sources.get_mut(place).filter(|watched| watched.key == id.0) else {
+            if let Some(descriptor) = what.descriptor() {
+                let _ = self.driver.selector.deregister(descriptor);
+            }
+            return;
+        };
+        watched.what = what;
+        match result {
+            Ok(true) => {
+                self.remove_source(id);
+            }
+            Ok(false) => self.update_source(place, id),
+            Err(error) => self.source_failed(id, &error),
+        }
+    }
+
+    /// Calls it; `true` if it wants to be removed.
+    fn call_source(&mut self, what: &mut What<P>, event: &Event) -> io::Result<bool> {
+        self.outside.note_progress(); // what it does is out of our sight
+        match what {
+            What::Source(source) => {
+                let mut cx = SourceContext { outside: &mut self.outside, remove: false };
+                source.ready(event, &mut cx)?;
+                Ok(cx.remove)
+            }
+            #[cfg(feature = "signal-hook")]
+            What::Signal(signal) => signal.ready(self).map(|()| false),
+            What::Busy => Ok(false),
+        }
+    }
+
+    /// Its interest may have changed.
+    fn update_source(&mut self, place: usize, id: SourceId) {
+        let watched = &mut self.sources[place];
+        let interest = watched.what.interest();
+        if interest == watched.interest {
+            return;
+        }
+        watched.interest = interest;
+        if let Some(descriptor) = watched.what.descriptor() {
+            if let Err(error) = self.driver.selector.reregister(descriptor, of_source(id.0, interest)) {
+                self.source_failed(id, &error);
+            }
+        }
+    }
+
+    fn source_failed(&mut self, id: SourceId, error: &io::Error) {
+        self.remove_source(id);
+        self.notify(&Notice::SourceFailed { error });
+    }
+}
+
+fn of_source(key: u64, interest: Interest) -> Registration {
+    Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByTime }
+}

@@ -1,0 +1,139 @@
+//! The settings of a loop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::driver::readiness::Readiness;
+use super::limits::{Limits, Watermarks};
+use super::listener::Reserve;
+use super::mailbox::Mailbox;
+use super::notice::{Notice, Observer};
+use super::outside::Outside;
+use super::peers::Peers;
+use super::protocol::Protocol;
+use super::reactor::{BELL, Reactor, Spin, key};
+use super::spawner::Spawner;
+use crate::clock;
+use crate::readiness::Backend;
+
+/// Settings of a loop to be built.
+///
+/// ```
+/// use reactor::Backend;
+/// use reactor::event_loop::{Limits, Reactor, Watermarks};
+/// # use reactor::event_loop::{Context, Protocol};
+/// # struct Silent;
+/// # impl Protocol for Silent {
+/// #     type Message = ();
+/// #     fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize { input.len() }
+/// # }
+/// let reactor = Reactor::<Silent>::builder()
+///     .backend(Backend::Poll)
+///     .limits(Limits { connections: 1000, ..Limits::default() })
+///     .watermarks(Watermarks { high: 1 << 20, low: 1 << 16 })
+///     .build()?;
+/// assert_eq!(reactor.backend(), Backend::Poll);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<P: Protocol> {
+    backend: Backend,
+    limits: Limits,
+    watermarks: Watermarks,
+    read_budget: usize,
+    mailbox: usize,
+    observer: Option<Observer>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Protocol + 'static> Builder<P> {
+    pub(super) fn new() -> Builder<P> {
+        Builder {
+            backend: Backend::Auto,
+            limits: Limits::default(),
+            watermarks: Watermarks::default(),
+            read_budget: 64 * 1024,
+            mailbox: 65_536,
+            observer: None,
+            protocol: PhantomData,
+        }
+    }
+
+    /// What to wait with. Unless set: [`Backend::Auto`].
+    pub fn backend(mut self, backend: Backend) -> Builder<P> {
+        self.backend = backend;
+        self
+    }
+
+    /// What peers are allowed.
+    pub fn limits(mut self, limits: Limits) -> Builder<P> {
+        self.limits = limits;
+        self
+    }
+
+    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark above the high one as the high.
+    pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
+        let high = marks.high.max(1);
+        self.watermarks = Watermarks { high, low: marks.low.min(high - 1) };
+        self
+    }
+
+    /// Bytes read from one connection in one turn: 64 KiB unless set, at least one.
+    pub fn read_budget(mut self, bytes: usize) -> Builder<P> {
+        self.read_budget = bytes.max(1);
+        self
+    }
+
+    /// Messages that may be under way: 65 536 unless set. Counted separately for those sent from callbacks and from other
+    /// threads.
+    pub fn mailbox(mut self, messages: usize) -> Builder<P> {
+        self.mailbox = messages;
+        self
+    }
+
+    /// Who hears of what an operator should know; see [`Notice`]. Called on the loop's thread: it must be quick.
+    pub fn on_notice(mut self, observer: impl FnMut(&Notice<'_>) + 'static) -> Builder<P> {
+        self.observer = Some(Observer(Box::new(observer)));
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// The backend is not available here, or descriptors ran out.
+    pub fn build(self) -> io::Result<Reactor<P>> {
+        let selector = Arc::new(self.backend.open()?);
+        let mailbox = Arc::new(Mailbox::new(Arc::clone(&selector), key(BELL, 0, 0), self.mailbox)?);
+        Ok(Reactor {
+            connections: Slab::new(),
+            generation: 0,
+            driver: Readiness::new(selector, self.read_budget),
+            outside: Outside::new(self.limits, self.watermarks, self.mailbox, clock::now()),
+            peers: Peers::default(),
+            listeners: Slab::new(),
+            reserve: Reserve::new(),
+            sources: Slab::new(),
+            closures: Slab::new(),
+            mailbox,
+            letters: VecDeque::new(),
+            delivering: None,
+            spawner: Spawner::default(),
+            observer: self.observer,
+            batch: Vec::with_capacity(256),
+            dispatched: 0,
+            queue: VecDeque::new(),
+            dead: Vec::new(),
+            armed: None,
+            clock_rang: false,
+            sweeping: false,
+            full: false,
+            stopping: None,
+            spin: Spin::default(),
+        })
+    }
+}

@@ -1,0 +1,513 @@
+//! One connection on the readiness driver: a session, its socket, and what moves between the two.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::driver::readiness::{self, Readiness};
+use super::outside::{Due, Outside};
+use super::protocol::{CloseReason, ConnectionId, Limit, Protocol, Timeout};
+use super::session::{Demand, Session};
+use super::timer::Timer;
+use crate::readiness::Interest;
+use crate::readiness::backend::Selector;
+use crate::sys;
+
+/// An entry of the loop's table: 32 bytes beside the protocol's own.
+#[derive(Debug)]
+pub(crate) struct Connection<P> {
+    pub(crate) session: Session<P>,
+    pub(crate) socket: OwnedFd,
+    pub(crate) generation: u32,
+    /// The epoch in which bytes last moved.
+    pub(crate) stamp: u32,
+    /// Where its peer is counted, if peers are.
+    pub(crate) peer: u32,
+}
+
+// What the driver remembers of a connection, in the session's `driver` bits.
+
+/// Watched for reading (for good, where there are edges).
+const READABLE: u16 = 1;
+/// Watched for writing, where there are no edges.
+const WRITABLE: u16 = 1 << 1;
+/// There may be input in the kernel that no event will announce again.
+const UNREAD: u16 = 1 << 2;
+/// The kernel took no more at the last attempt.
+const BLOCKED: u16 = 1 << 3;
+/// Not established yet.
+const CONNECTING: u16 = 1 << 4;
+/// FIN is sent, the peer's is awaited.
+const LINGERING: u16 = 1 << 5;
+/// A deadline for the end is set, and since then
+const DEADLINE: u16 = 1 << 6;
+/// bytes went out.
+const PROGRESS: u16 = 1 << 7;
+/// In the queue of those who go on later in this turn or in the next.
+const QUEUED: u16 = 1 << 8;
+/// Closed; freed at the end of the turn.
+const DEAD: u16 = 1 << 9;
+
+/// What a call leaves to be done with its connection.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Nothing: wait for the next event.
+    Keep,
+    /// It goes on without an event, when the others had their share.
+    Again,
+    /// It is over.
+    Close(CloseReason),
+}
+
+impl<P: Protocol> Connection<P> {
+    pub(crate) fn new(protocol: P, socket: OwnedFd, generation: u32, peer: u32, epoch: u32) -> Connection<P> {
+        Connection { session: Session::new(protocol), socket, generation, stamp: epoch, peer }
+    }
+
+    /// Begins to watch it, and tells the protocol that it stands.
+    pub(crate) fn start(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::READABLE) {
+            return Verdict::Close(CloseReason::Io(error));
+        }
+        self.set(READABLE);
+        self.session.open(&mut driver.output, outside);
+        self.settle(driver, outside)
+    }
+
+    /// Begins to watch an attempt to connect.
+    pub(crate) fn start_connecting(
+        &mut self,
+        id: ConnectionId,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::WRITABLE) {
+            return Verdict::Close(CloseReason::Io(error));
+        }
+        self.set(CONNECTING | if driver.edge { READABLE } else { WRITABLE });
+        if let Some(limit) = outside.limits.connect_time {
+            outside.start(limit, Due::Deadline(id), Some(&mut self.session.state));
+        }
+        Verdict::Keep
+    }
+
+    /// The kernel says that it is ready.
+    #[inline]
+    pub(crate) fn ready(
+        &mut self,
+        flags: u32,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        if self.has(CONNECTING | LINGERING | BLOCKED) {
+            return self.ready_specially(flags, driver, outside);
+        }
+        if flags & !sys::OUT != 0 { self.read(flags, driver, outside) } else { self.settle(driver, outside) }
+    }
+
+    #[cold]
+    fn ready_specially(
+        &mut self,
+        flags: u32,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        if self.has(CONNECTING) {
+            return self.finish_connecting(flags, driver, outside);
+        }
+        if self.has(LINGERING) {
+            return self.linger(driver, outside);
+        }
+        if flags & (sys::OUT | sys::ERR | sys::HUP) != 0 {
+            self.clear(BLOCKED);
+            match self.settle(driver, outside) {
+                Verdict::Keep => {}
+                verdict => {
+                    self.set(UNREAD); // the event told of input too, perhaps
+                    return verdict;
+                }
+            }
+        }
+        if flags & !sys::OUT != 0 { self.read(flags, driver, outside) } else { Verdict::Keep }
+    }
+
+    /// One read, one share of the turn.
+    #[inline]
+    fn read(&mut self, flags: u32, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        if !self.session.state.wants_input() {
+            return self.ready_in_vain(flags);
+        }
+        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+            Ok(0) => self.session.end(&mut driver.output, outside),
+            Ok(received) => {
+                self.stamp = outside.epoch;
+                outside.counters.bytes_in += received as u64;
+                // A short read means drained, unless the end of the stream, or an error, waits behind it.
+                if received == driver.input.len() || flags & (sys::RDHUP | sys::HUP | sys::ERR) != 0 {
+                    self.set(UNREAD);
+                }
+                self.session.input(&driver.input[..received], &mut driver.output, outside);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Verdict::Close(CloseReason::of_error(error, self.session.state.queued())),
+        }
+        self.settle(driver, outside)
+    }
+
+    /// An event while no input is wanted: remembered until it is, because an edge does not repeat itself. An error is not
+    /// ordered behind anything, so it is not kept waiting.
+    #[cold]
+    fn ready_in_vain(&mut self, flags: u32) -> Verdict {
+        self.set(UNREAD);
+        if flags & sys::ERR == 0 {
+            return Verdict::Keep;
+        }
+        let error = readiness::pending_error(&self.socket);
+        Verdict::Close(CloseReason::of_error(error, self.session.state.queued()))
+    }
+
+    /// It goes on after others had their share.
+    pub(crate) fn again(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        self.clear(QUEUED);
+        if self.has(LINGERING) {
+            return self.linger(driver, outside);
+        }
+        self.session.tell_drained(&mut driver.output, outside);
+        if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
+            self.clear(UNREAD);
+            return self.read(0, driver, outside);
+        }
+        self.settle(driver, outside)
+    }
+
+    pub(crate) fn timer(
+        &mut self,
+        timer: Timer,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        self.session.timer(timer, &mut driver.output, outside);
+        self.settle(driver, outside)
+    }
+
+    pub(crate) fn message(
+        &mut self,
+        message: P::Message,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        self.session.message(message, &mut driver.output, outside);
+        self.settle(driver, outside)
+    }
+
+    /// After every call of the protocol: sends what can be sent, offers again what that made room for, then does what the
+    /// session demands.
+    #[inline]
+    fn settle(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        loop {
+            if let Err(error) = self.flush(driver, outside) {
+                let unsent = self.session.state.queued() + driver.output.len();
+                return Verdict::Close(CloseReason::of_error(error, unsent));
+            }
+            if !self.session.go_on(&mut driver.output, outside) {
+                break;
+            }
+        }
+        if self.session.state.is_plain() && self.session.state.driver == READABLE {
+            return Verdict::Keep;
+        }
+        self.settle_specially(driver, outside)
+    }
+
+    /// Tries to send everything: nothing is queued that the kernel would have taken.
+    #[inline]
+    fn flush(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<()> {
+        if self.session.state.queued() > 0 {
+            return self.flush_queue(driver, outside);
+        }
+        if driver.output.is_empty() {
+            return Ok(());
+        }
+        let sent = readiness::transmit(self.socket.as_fd(), &mut driver.output)?;
+        self.stamp = outside.epoch;
+        outside.counters.bytes_out += sent.bytes as u64;
+        if !driver.output.is_empty() {
+            self.queue_rest(sent.blocked, driver, outside);
+        }
+        self.session.sent(outside);
+        Ok(())
+    }
+
+    #[cold]
+    fn queue_rest(&mut self, blocked: bool, driver: &mut Readiness, outside: &mut Outside<P::Message>) {
+        let more = self.session.state.more_or_insert(outside.spare());
+        more.output.append(&mut driver.output);
+        if blocked {
+            self.set(BLOCKED);
+        }
+    }
+
+    #[cold]
+    fn flush_queue(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<()> {
+        let blocked = self.has(BLOCKED);
+        let more = self.session.state.more_or_insert(outside.spare());
+        more.output.append(&mut driver.output);
+        if !blocked {
+            let sent = readiness::transmit(self.socket.as_fd(), &mut more.output)?;
+            if sent.bytes > 0 {
+                self.stamp = outside.epoch;
+                self.set(PROGRESS);
+                outside.counters.bytes_out += sent.bytes as u64;
+            }
+            if sent.blocked {
+                self.set(BLOCKED);
+            }
+        }
+        self.session.sent(outside);
+        Ok(())
+    }
+
+    #[cold]
+    fn settle_specially(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        match self.session.state.demand() {
+            Demand::Continue => {}
+            Demand::Abort => return Verdict::Close(CloseReason::Aborted),
+            Demand::Stop(limit) => return Verdict::Close(CloseReason::Limit(limit)),
+            Demand::Close => return self.close_in_order(driver, outside),
+            Demand::HalfClose => {
+                if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
+                    return Verdict::Close(CloseReason::of_error(error, 0));
+                }
+                self.session.state.write_closed();
+                if self.session.state.demand() == Demand::Close {
+                    return self.close_in_order(driver, outside);
+                }
+            }
+        }
+        if let Some(more) = self.session.state.more_mut() {
+            if more.output.memory() > outside.limits.output_bytes {
+                return Verdict::Close(CloseReason::Limit(Limit::OutputBytes));
+            }
+        }
+        if self.session.state.is_closing() {
+            self.set_deadline(outside);
+        }
+        outside.release(&mut self.session.state);
+        if let Err(error) = self.update_interest(driver, outside) {
+            return Verdict::Close(CloseReason::Io(error));
+        }
+        self.next(driver, outside)
+    }
+
+    /// Whether it has something to go on with that no event will announce.
+    fn next(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> Verdict {
+        let state = &self.session.state;
+        let unread = self.has(UNREAD) && state.wants_input();
+        let unsent = state.queued() > 0 && !self.has(BLOCKED);
+        if unread && !driver.edge {
+            self.clear(UNREAD); // watched again, it is announced again
+        }
+        if (unread && driver.edge) || unsent || self.session.is_drained_due(outside) {
+            Verdict::Again
+        } else {
+            Verdict::Keep
+        }
+    }
+
+    /// Where there are no edges: watches for what is wanted now. Nothing wanted means not watched at all, because hang-ups
+    /// are reported whether asked for or not, on every wait.
+    fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
+        if driver.edge {
+            return Ok(());
+        }
+        let reads = self.has(LINGERING) || self.session.state.wants_input();
+        let writes = self.session.state.queued() > 0;
+        let wanted = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
+        let (from, to) = (self.session.state.driver & (READABLE | WRITABLE), wanted);
+        if from != to {
+            driver.change(self.socket.as_fd(), outside.id.key(), interest(from), interest(to))?;
+            self.clear(READABLE | WRITABLE);
+            self.set(to);
+        }
+        Ok(())
+    }
+
+    // ------------------------------------------------------------------------------------------ beginnings and ends
+
+    /// Writable is not connected: the socket's error decides, and then whether there is a peer at all.
+    fn finish_connecting(
+        &mut self,
+        flags: u32,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        match sys::take_error(self.socket.as_fd()) {
+            Ok(Some(error)) | Err(error) => return Verdict::Close(CloseReason::Io(error)),
+            Ok(None) => {}
+        }
+        match sys::peer_address(self.socket.as_fd()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected && flags & sys::HUP == 0 => {
+                return Verdict::Keep;
+            }
+            Err(error) => return Verdict::Close(CloseReason::Io(error)),
+        }
+        self.clear(CONNECTING);
+        outside.drop_timers(&mut self.session.state);
+        self.stamp = outside.epoch;
+        if flags & (sys::IN | sys::RDHUP) != 0 {
+            self.set(UNREAD);
+        }
+        self.session.open(&mut driver.output, outside);
+        self.settle(driver, outside)
+    }
+
+    /// Everything is sent. If the peer has finished too, that is the end; else FIN, and then what the peer still sends is
+    /// read and thrown away: closing with unread input would send RST, and our last words might be lost to it.
+    fn close_in_order(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        let linger = !self.session.state.is_ended() && outside.limits.linger_time > std::time::Duration::ZERO;
+        if !linger || sys::shutdown_write(self.socket.as_fd()).is_err() {
+            return Verdict::Close(self.session.reason_in_order());
+        }
+        self.session.state.close();
+        outside.drop_timers(&mut self.session.state);
+        self.clear(DEADLINE);
+        self.set_deadline(outside);
+        self.set(LINGERING);
+        match self.update_interest(driver, outside) {
+            Ok(()) if driver.edge => Verdict::Again, // what is unread already will not be announced
+            Ok(()) => Verdict::Keep,
+            Err(error) => Verdict::Close(CloseReason::Io(error)),
+        }
+    }
+
+    /// Throws away one share of what the peer still sends.
+    fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
+            Ok(0) | Err(_) => Verdict::Close(self.session.reason_in_order()),
+            Ok(received) => {
+                let discarded = self.session.state.more_or_insert(outside.spare()).discard(received);
+                if discarded > outside.limits.linger_bytes {
+                    return Verdict::Close(self.session.reason_in_order());
+                }
+                if driver.edge { Verdict::Again } else { Verdict::Keep }
+            }
+        }
+    }
+
+    /// From here on the end is bounded in time.
+    fn set_deadline(&mut self, outside: &mut Outside<P::Message>) {
+        if !self.has(DEADLINE) {
+            self.clear(PROGRESS);
+            self.set(DEADLINE);
+            let due = Due::Deadline(outside.id);
+            outside.start(outside.limits.linger_time, due, Some(&mut self.session.state));
+        }
+    }
+
+    /// A deadline of the loop passed.
+    pub(crate) fn deadline(&mut self, outside: &mut Outside<P::Message>) -> Verdict {
+        self.clear(DEADLINE);
+        if self.has(CONNECTING) {
+            Verdict::Close(CloseReason::TimedOut(Timeout::Connect))
+        } else if self.has(LINGERING) {
+            Verdict::Close(self.session.reason_in_order())
+        } else if self.has(PROGRESS) {
+            self.set_deadline(outside);
+            Verdict::Keep
+        } else {
+            Verdict::Close(CloseReason::Unsent(self.session.state.queued()))
+        }
+    }
+
+    /// The loop shuts down: with the next moment of rest the connection ends, after one more look at what has arrived.
+    pub(crate) fn leave(&mut self) -> Verdict {
+        if self.has(CONNECTING) {
+            return Verdict::Close(CloseReason::Aborted);
+        }
+        self.session.state.leave();
+        self.set(UNREAD);
+        Verdict::Again
+    }
+
+    /// Which limit of time it has outlived, if one: `idle` and `request` in epochs.
+    pub(crate) fn expired(&self, epoch: u32, idle: Option<u32>, request: Option<u32>) -> Option<Timeout> {
+        let over =
+            |since: u32, limit: Option<u32>| limit.is_some_and(|limit| epoch.wrapping_sub(since) >= limit);
+        if self.has(DEAD | CONNECTING) {
+            None
+        } else if self.session.state.waiting_for_request_since().is_some_and(|since| over(since, request)) {
+            Some(Timeout::Request)
+        } else {
+            over(self.stamp, idle).then_some(Timeout::Idle)
+        }
+    }
+
+    /// Stops watching it and makes it unreachable; the socket itself is closed when the turn ends.
+    pub(crate) fn bury(&mut self, reason: &CloseReason, driver: &Readiness) {
+        if self.has(READABLE | WRITABLE) {
+            // It is closed at the end of the turn whatever the answer; there is nobody to tell.
+            let _ = driver.selector.deregister(self.socket.as_fd());
+        }
+        if matches!(reason, CloseReason::Aborted) {
+            let _ = sys::set_reset_on_close(self.socket.as_fd());
+        }
+        self.set(DEAD);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.has(DEAD)
+    }
+
+    /// Its id, in this place of the table.
+    pub(crate) fn id(&self, index: usize) -> ConnectionId {
+        ConnectionId::new(index, self.generation)
+    }
+
+    /// Whether it is the one meant, and alive.
+    #[inline]
+    pub(crate) fn is(&self, id: ConnectionId) -> bool {
+        self.generation == id.generation() && !self.has(DEAD)
+    }
+
+    /// Marks it as queued; `false` if it was.
+    pub(crate) fn enqueue(&mut self) -> bool {
+        let fresh = !self.has(QUEUED);
+        self.set(QUEUED);
+        fresh
+    }
+
+    #[inline]
+    fn has(&self, bits: u16) -> bool {
+        self.session.state.driver & bits != 0
+    }
+
+    fn set(&mut self, bits: u16) {
+        self.session.state.driver |= bits;
+    }
+
+    fn clear(&mut self, bits: u16) {
+        self.session.state.driver &= !bits;
+    }
+
+    /// Lends the socket's number to the calls of the protocol.
+    #[inline]
+    pub(crate) fn number(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// The watched bits as an interest.
+fn interest(bits: u16) -> Option<Interest> {
+    match (bits & READABLE != 0, bits & WRITABLE != 0) {
+        (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+        (true, false) => Some(Interest::READABLE),
+        (false, true) => Some(Interest::WRITABLE),
+        (false, false) => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! The readiness driver: it is told who is ready and tries the system call.
+//!
+//! It owns the two scratch buffers through which all bytes pass, so that a connection with nothing left over owns none.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use crate::event_loop::output::{Front, Output};
+use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
+use crate::readiness::{Interest, Trigger};
+use crate::sys;
+
+/// One per loop.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    pub(crate) selector: Arc<AnySelector>,
+    /// What a read fills: one connection's share of a turn.
+    pub(crate) input: Box<[u8]>,
+    /// What the call in progress writes. Empty between connections.
+    pub(crate) output: Output,
+    /// Whether a connection is registered once, for both directions, with the kernel's own edges.
+    pub(crate) edge: bool,
+}
+
+/// Bytes of files sent for one connection in one go; the rest has its turn later.
+const FILE_BUDGET: usize = 256 * 1024;
+/// Runs of memory gathered into one system call.
+const PIECES: usize = 32;
+
+/// How a transmission ended.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) bytes: usize,
+    /// The kernel takes no more: wait until the socket is writable.
+    pub(crate) blocked: bool,
+}
+
+impl Readiness {
+    pub(crate) fn new(selector: Arc<AnySelector>, read_budget: usize) -> Readiness {
+        let edge = selector.has_native_edge();
+        let input = vec![0; read_budget].into_boxed_slice();
+        Readiness { selector, input, output: Output::default(), edge }
+    }
+
+    /// Watches a connection: for good where there are edges, else for reading until told otherwise.
+    pub(crate) fn watch(&self, socket: BorrowedFd<'_>, key: u64, interest: Interest) -> io::Result<()> {
+        let (interest, trigger) = match self.edge {
+            true => (Interest::READABLE | Interest::WRITABLE, Trigger::Edge),
+            false => (interest, Trigger::Level),
+        };
+        self.selector.register(socket, Registration { key, interest, trigger, rearm: Rearm::ByOwner })
+    }
+
+    /// Changes what a level-triggered connection is watched for: from this to that.
+    pub(crate) fn change(
+        &self,
+        socket: BorrowedFd<'_>,
+        key: u64,
+        from: Option<Interest>,
+        to: Option<Interest>,
+    ) -> io::Result<()> {
+        let registration =
+            |interest| Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner };
+        match (from, to) {
+            (None, None) => Ok(()),
+            (None, Some(to)) => self.selector.register(socket, registration(to)),
+            (Some(_), Some(to)) => self.selector.reregister(socket, registration(to)),
+            (Some(_), None) => self.selector.deregister(socket),
+        }
+    }
+}
+
+/// recv(2) into `buffer`, whatever signals arrive.
+#[inline]
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match sys::receive(socket, buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Sends from the front of `output` until it is empty, the kernel takes no more, or the budget for files is used up.
+#[inline]
+pub(crate) fn transmit(socket: BorrowedFd<'_>, output: &mut Output) -> io::Result<Sent> {
+    let mut total = 0;
+    loop {
+        let (asked, result) = match output.plain() {
+            Some([]) => return Ok(Sent { bytes: total, blocked: false }),
+            Some(bytes) => (bytes.len(), sys::send(socket, bytes)),
+            None if total >= FILE_BUDGET => return Ok(Sent { bytes: total, blocked: false }),
+            None => send_spliced(socket, output),
+        };
+        match result {
+            Ok(sent) => {
+                output.advance(sent);
+                total += sent;
+                // A short transfer means the kernel is full: asking again would only hear WouldBlock.
+                if sent < asked {
+                    return Ok(Sent { bytes: total, blocked: true });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Sent { bytes: total, blocked: true });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One system call for what has pieces spliced in: how much was asked for, and what came of it.
+#[cold]
+fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (usize, io::Result<usize>) {
+    output.mend();
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    match output.front(&mut pieces) {
+        Front::Pieces(count) => {
+            let pieces = &pieces[..count];
+            (pieces.iter().map(|piece| piece.len()).sum(), sys::send_pieces(socket, pieces))
+        }
+        Front::File { file, offset, length } => {
+            let length = length.min(FILE_BUDGET as u64);
+            let result = match sys::send_file(socket, file, offset, length) {
+                Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file to send ended early")),
+                result => result,
+            };
+            // Files are short now and then for reasons of their own (a page to be read): never take that for a full kernel.
+            (*result.as_ref().unwrap_or(&0), result)
+        }
+    }
+}
+
+/// The error a socket has to tell, or that it hung up without one.
+pub(crate) fn pending_error(socket: impl AsFd) -> io::Error {
+    match sys::take_error(socket.as_fd()) {
+        Ok(Some(error)) | Err(error) => error,
+        Ok(None) => io::ErrorKind::ConnectionReset.into(),
+    }
+}

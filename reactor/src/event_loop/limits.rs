@@ -1,0 +1,73 @@
+//! The numbers that bound what a peer can use up.
+
+use std::time::Duration;
+
+/// What one loop allows its peers. `None` means no limit.
+///
+/// ```
+/// use reactor::event_loop::Limits;
+/// use std::time::Duration;
+/// let limits = Limits { idle: Some(Duration::from_secs(60)), connections_per_peer: Some(32), ..Limits::default() };
+/// assert_eq!(limits.request_bytes, 1 << 20);
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once. At the limit the listeners pause: newcomers wait in the kernel's backlog, nothing is lost.
+    pub connections: usize,
+    /// Connections at once from one IP address; further ones are closed as soon as they are accepted. Unix sockets have no
+    /// address and are not counted.
+    pub connections_per_peer: Option<u32>,
+    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more.
+    pub request_bytes: usize,
+    /// Bytes of memory queued for one peer (files and static pieces cost none and do not count).
+    pub output_bytes: usize,
+    /// Time without a byte in either direction. Checked four times per span, so a connection ends at most a quarter late.
+    pub idle: Option<Duration>,
+    /// Time to finish a request once its first byte is here; it stands still while the protocol has paused or lacks room.
+    /// Checked four times per span.
+    pub request_time: Option<Duration>,
+    /// Time for an outgoing connection to be established.
+    pub connect_time: Option<Duration>,
+    /// At close: time without progress that unsent bytes are given, and time in all that the peer is given to finish.
+    pub linger_time: Duration,
+    /// At close: bytes still accepted (and thrown away) so that the peer can read our last words before a reset.
+    pub linger_bytes: usize,
+}
+
+impl Default for Limits {
+    /// As many connections as keys can name, 1 MiB requests, 64 MiB of output, two seconds and 1 MiB of lingering, and no
+    /// other limit.
+    fn default() -> Limits {
+        Limits {
+            connections: super::ConnectionId::MOST,
+            connections_per_peer: None,
+            request_bytes: 1 << 20,
+            output_bytes: 64 << 20,
+            idle: None,
+            request_time: None,
+            connect_time: None,
+            linger_time: Duration::from_secs(2),
+            linger_bytes: 1 << 20,
+        }
+    }
+}
+
+/// When a connection's unsent bytes pause its reading, and when they let it go on.
+///
+/// ```
+/// use reactor::event_loop::Watermarks;
+/// assert_eq!(Watermarks::default(), Watermarks { high: 64 * 1024, low: 16 * 1024 });
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// At this many bytes unsent there is no room: reading pauses.
+    pub high: usize,
+    /// At this many or fewer reading goes on, and `drained` is called for whoever asked. Not above `high`.
+    pub low: usize,
+}
+
+impl Default for Watermarks {
+    fn default() -> Watermarks {
+        Watermarks { high: 64 * 1024, low: 16 * 1024 }
+    }
+}

@@ -1,0 +1,180 @@
+//! Listening sockets, and what becomes of a connection that arrives when nothing is left to hold it.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::net::Address;
+use crate::sys;
+
+/// Connections waiting in the kernel; it cuts the number to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// How long a listener pauses when accepting fails for lack of something, doubled up to the longest with each failure.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who asks for a protocol.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Where the connection comes from.
+    pub peer: &'a Address,
+    /// Where it was accepted.
+    pub listener: ListenerId,
+}
+
+/// Which listener of a loop.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(crate) usize);
+
+pub(crate) type Make<P> = Box<dyn FnMut(&Incoming<'_>) -> Option<P>>;
+
+pub(crate) struct Listener<P> {
+    pub(crate) socket: OwnedFd,
+    pub(crate) address: Address,
+    pub(crate) make: Make<P>,
+    /// Whether the kernel is asked about it.
+    pub(crate) watched: bool,
+    /// Until a timer says otherwise, it accepts nothing.
+    pub(crate) resting: bool,
+    /// The next pause, if accepting fails again.
+    pause: Duration,
+}
+
+impl<P> Listener<P> {
+    /// Binds and listens.
+    pub(crate) fn open(at: &Address, make: Make<P>) -> io::Result<Listener<P>> {
+        let open = || -> io::Result<OwnedFd> {
+            let raw = at.to_raw()?;
+            let socket = sys::stream_socket(raw.family())?;
+            match at {
+                Address::Inet(address) => {
+                    sys::set_reuse_address(socket.as_fd())?;
+                    if address.ip() == IpAddr::from([0u16; 8]) {
+                        sys::set_only_v6(socket.as_fd(), false)?;
+                    }
+                }
+                Address::Unix(path) => remove_stale(path),
+            }
+            sys::bind(socket.as_fd(), &raw)?;
+            sys::listen(socket.as_fd(), BACKLOG)?;
+            Ok(socket)
+        };
+        let explain =
+            |source| Error::Socket { operation: "listen at", address: at.to_string(), source }.into_io();
+        let socket = open().map_err(explain)?;
+        let address = Address::from(&sys::local_address(socket.as_fd())?);
+        Ok(Listener { socket, address, make, watched: false, resting: false, pause: SHORTEST_PAUSE })
+    }
+
+    /// How long to rest after a failure; the next rest is twice as long.
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+
+    /// Whether accepting worked when it was tried last.
+    pub(crate) fn is_well(&self) -> bool {
+        self.pause == SHORTEST_PAUSE
+    }
+
+    /// Accepting works again.
+    pub(crate) fn recovered(&mut self) {
+        self.pause = SHORTEST_PAUSE;
+    }
+}
+
+impl<P> Drop for Listener<P> {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path); // it may be gone already
+        }
+    }
+}
+
+impl<P> fmt::Debug for Listener<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
+/// stands there stays, and binding reports it.
+fn remove_stale(path: &Path) {
+    let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
+    if !is_socket {
+        return;
+    }
+    let answer = sys::RawAddress::unix(path).and_then(|raw| {
+        let probe = sys::stream_socket(raw.family())?;
+        sys::connect(probe.as_fd(), &raw)
+    });
+    if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A descriptor kept in reserve, so that when no other is left a waiting connection can still be accepted and closed: the
+/// peer learns at once, and the listener does not report it again and again.
+#[derive(Debug)]
+pub(crate) struct Reserve(Option<File>);
+
+impl Reserve {
+    pub(crate) fn new() -> Reserve {
+        Reserve(File::open("/dev/null").ok())
+    }
+
+    /// Accepts one connection in place of the reserve and closes it. Whether there was one.
+    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> bool {
+        if self.0.take().is_none() {
+            return false;
+        }
+        let shed = sys::accept(listener.as_fd()).is_ok();
+        *self = Reserve::new();
+        shed
+    }
+}
+
+/// What an error of accept(2) means for the listener.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptError {
+    /// Nobody is waiting.
+    Nobody,
+    /// That one is gone; try the next.
+    Skip,
+    /// Descriptors ran out.
+    NoDescriptors,
+    /// Something else ran out, or is wrong: later perhaps.
+    Rest,
+}
+
+impl AcceptError {
+    /// Which it is: accept(2), "ERRORS". Linux passes the new socket's own network errors through it, and says to treat them
+    /// like EAGAIN, by trying again.
+    pub(crate) fn of(error: &io::Error) -> AcceptError {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => AcceptError::Nobody,
+            Some(
+                libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH,
+            ) => AcceptError::Skip,
+            Some(libc::EMFILE | libc::ENFILE) => AcceptError::NoDescriptors,
+            _ => AcceptError::Rest,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The thread-safe door of a loop: letters from other threads, and the bell that ends its wait.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::outside::{Mail, Receiver};
+use super::protocol::{ConnectionId, Protocol};
+use super::reactor::Reactor;
+use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
+use crate::readiness::waker::WakerFd;
+use crate::readiness::{Interest, Trigger};
+
+/// What another thread may post.
+pub(crate) enum Letter<P: Protocol> {
+    Mail(Mail<P::Message>),
+    Run(Box<dyn FnOnce(&mut Reactor<P>) + Send>),
+    Shutdown(Duration),
+}
+
+/// Shared by a loop and its handles.
+pub(crate) struct Mailbox<P: Protocol> {
+    letters: Mutex<Letters<P>>,
+    capacity: usize,
+    /// Whether the bell rang and the loop has not looked since: one system call wakes for many letters.
+    rung: AtomicBool,
+    bell: WakerFd,
+    selector: Arc<AnySelector>,
+}
+
+struct Letters<P: Protocol> {
+    queue: VecDeque<Letter<P>>,
+    /// The loop is gone.
+    closed: bool,
+}
+
+impl<P: Protocol> Mailbox<P> {
+    pub(crate) fn new(selector: Arc<AnySelector>, key: u64, capacity: usize) -> io::Result<Mailbox<P>> {
+        let bell = WakerFd::new()?;
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
+        selector.register(bell.fd(), Registration { key, interest, trigger, rearm })?;
+        let letters = Mutex::new(Letters { queue: VecDeque::new(), closed: false });
+        Ok(Mailbox { letters, capacity, rung: AtomicBool::new(false), bell, selector })
+    }
+
+    fn post(&self, letter: Letter<P>) -> Result<(), Letter<P>> {
+        let mut letters = self.lock();
+        let urgent = matches!(letter, Letter::Shutdown(_));
+        if letters.closed || (letters.queue.len() >= self.capacity && !urgent) {
+            return Err(letter);
+        }
+        letters.queue.push_back(letter);
+        drop(letters);
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // An eventfd that was opened cannot refuse a write other than by being full, which the waker handles.
+            let _ = self.selector.wake(&self.bell);
+        }
+        Ok(())
+    }
+
+    /// Whether the bell rang since `take`.
+    #[inline]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// All letters that are here, and from now on the bell rings again.
+    pub(crate) fn take(&self) -> VecDeque<Letter<P>> {
+        self.rung.store(false, Ordering::Release);
+        std::mem::take(&mut self.lock().queue)
+    }
+
+    /// The loop ends: nothing more is accepted, and what is here is dropped.
+    pub(crate) fn close(&self) {
+        let mut letters = self.lock();
+        letters.closed = true;
+        let dropped = std::mem::take(&mut letters.queue);
+        drop(letters); // a message's drop may post again
+        drop(dropped);
+    }
+
+    /// No code of a user runs under the lock, so a poisoned one holds nothing half-done.
+    fn lock(&self) -> MutexGuard<'_, Letters<P>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A way into the loop from other threads. Cheap to clone; `Send` and `Sync` if the messages are `Send`.
+///
+/// ```
+/// use reactor::event_loop::{Context, Protocol, Reactor};
+/// use std::time::Duration;
+///
+/// struct Silent;
+/// impl Protocol for Silent {
+///     type Message = ();
+///     fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize { input.len() }
+/// }
+///
+/// let mut reactor = Reactor::<Silent>::builder().build()?;
+/// let handle = reactor.handle();
+/// let other = std::thread::spawn(move || {
+///     assert!(handle.run(|reactor| println!("{} connections", reactor.connections())));
+///     handle.shutdown(Duration::from_secs(1));
+/// });
+/// reactor.run()?; // until shutdown
+/// other.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Handle<P: Protocol>(Arc<Mailbox<P>>);
+
+impl<P: Protocol> Handle<P> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<P>>) -> Handle<P> {
+        Handle(mailbox)
+    }
+
+    /// Sends a message to a connection. To one that is gone it is dropped.
+    ///
+    /// # Errors
+    /// The mailbox is full or the loop is gone: the message is handed back.
+    pub fn send(&self, to: ConnectionId, message: P::Message) -> Result<(), P::Message> {
+        self.mail(Mail { to: Receiver::One(to), message })
+    }
+
+    /// Sends a clone of `message` to each of many connections; in the mailbox it is one entry.
+    ///
+    /// # Errors
+    /// As [`send`](Handle::send).
+    pub fn send_all(&self, to: Arc<[ConnectionId]>, message: P::Message) -> Result<(), P::Message>
+    where
+        P::Message: Clone,
+    {
+        self.mail(Mail { to: Receiver::Many(to, P::Message::clone), message })
+    }
+
+    fn mail(&self, mail: Mail<P::Message>) -> Result<(), P::Message> {
+        self.0.post(Letter::Mail(mail)).map_err(|letter| match letter {
+            Letter::Mail(mail) => mail.message,
+            _ => unreachable!("the letter that was posted comes back"),
+        })
+    }
+
+    /// Runs `run` on the loop's thread, in its mailbox phase. `false`, and `run` dropped, if the mailbox is full or the loop
+    /// is gone.
+    pub fn run(&self, run: impl FnOnce(&mut Reactor<P>) + Send + 'static) -> bool {
+        self.0.post(Letter::Run(Box::new(run))).is_ok()
+    }
+
+    /// [`Reactor::shutdown`] from afar. Gets through however full the mailbox is; without effect if the loop is gone.
+    pub fn shutdown(&self, grace: Duration) {
+        let _ = self.0.post(Letter::Shutdown(grace));
+    }
+}
+
+impl<P: Protocol> Clone for Handle<P> {
+    fn clone(&self) -> Handle<P> {
+        Handle(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Handle<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}

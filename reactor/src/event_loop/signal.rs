@@ -1,0 +1,79 @@
+//! Signals as events: a handler may do next to nothing (signal-safety(7)), so it writes a byte into a pipe that the loop
+//! watches, and the program's function runs in a turn like any other.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use signal_hook::SigId;
+use signal_hook::low_level::{pipe, unregister};
+
+use super::protocol::Protocol;
+use super::reactor::Reactor;
+use super::source::{SourceId, What};
+
+/// A signal the loop listens for.
+pub(super) struct Signal<P: Protocol> {
+    handler: SigId,
+    pipe: UnixStream,
+    run: Box<dyn FnMut(&mut Reactor<P>)>,
+}
+
+impl<P: Protocol + 'static> Reactor<P> {
+    /// Runs `run` in a turn after the process received a signal; several that come at once may run it once. Removed with
+    /// [`remove_source`](Reactor::remove_source).
+    ///
+    /// ```
+    /// # use reactor::event_loop::{Context, Protocol, Reactor};
+    /// # use std::time::Duration;
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     type Message = ();
+    /// #     fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize { input.len() }
+    /// # }
+    /// let mut reactor = Reactor::<Silent>::builder().build()?;
+    /// reactor.on_signal(10, |reactor| reactor.shutdown(Duration::ZERO))?; // SIGUSR1
+    /// # signal_hook::low_level::raise(10)?;
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The signal cannot be caught (SIGKILL, SIGSTOP and those of program faults), or descriptors ran out.
+    pub fn on_signal(
+        &mut self,
+        signal: i32,
+        run: impl FnMut(&mut Reactor<P>) + 'static,
+    ) -> io::Result<SourceId> {
+        if signal_hook::consts::FORBIDDEN.contains(&signal) {
+            let problem = format!("signal {signal} cannot be caught");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        let (pipe, sender) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let handler = pipe::register(signal, sender)?;
+        self.watch(What::Signal(Signal { handler, pipe, run: Box::new(run) }))
+    }
+}
+
+impl<P: Protocol> Signal<P> {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    pub(super) fn ready(&mut self, reactor: &mut Reactor<P>) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        match self.pipe.read(&mut bytes) {
+            Ok(_) => (self.run)(reactor),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl<P: Protocol> Drop for Signal<P> {
+    fn drop(&mut self) {
+        unregister(self.handler);
+    }
+}
