@@ -511,6 +511,11 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
 }
 
+/// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
+pub(crate) fn set_no_delay(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1i32)
+}
+
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
 pub(crate) fn set_only_v6(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))

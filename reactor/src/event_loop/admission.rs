@@ -40,7 +40,23 @@ impl<P: Protocol + 'static> Reactor<P> {
         make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
     ) -> io::Result<ListenerId> {
         self.refuse_while_stopping()?;
-        let listener = Listener::open(&at.into(), Box::new(make))?;
+        self.add_listener(Listener::open(&at.into(), Box::new(make))?)
+    }
+
+    /// Takes over a socket that listens already: one that was inherited, or set up by other means. It becomes nonblocking.
+    ///
+    /// # Errors
+    /// It is no socket; the loop is shutting down.
+    pub fn listen_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.refuse_while_stopping()?;
+        self.add_listener(Listener::adopt(socket.into(), Box::new(make))?)
+    }
+
+    fn add_listener(&mut self, listener: Listener<P>) -> io::Result<ListenerId> {
         let place = self.listeners.insert(listener);
         if let Err(error) = self.watch_listener(place) {
             self.listeners.remove(place);
@@ -228,6 +244,9 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.refuse_when_full()?;
             let raw = to.to_raw()?;
             let socket = sys::stream_socket(raw.family())?;
+            if let Address::Inet(_) = to {
+                sys::set_no_delay(socket.as_fd())?;
+            }
             match sys::connect(socket.as_fd(), &raw) {
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
                 // A connect that a signal interrupted goes on by itself (connect(2), "EINTR").

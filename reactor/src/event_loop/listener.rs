@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -38,6 +38,8 @@ pub(crate) struct Listener<P> {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
+    /// The path it made, to be removed with it.
+    path: Option<PathBuf>,
     /// Whether the kernel is asked about it.
     pub(crate) watched: bool,
     /// Until a timer says otherwise, it accepts nothing.
@@ -67,9 +69,30 @@ impl<P> Listener<P> {
         };
         let explain =
             |source| Error::Socket { operation: "listen at", address: at.to_string(), source }.into_io();
-        let socket = open().map_err(explain)?;
+        let mut listener = Listener::adopt(open().map_err(explain)?, make)?;
+        if let Address::Unix(path) = at {
+            listener.path = Some(path.clone());
+        }
+        Ok(listener)
+    }
+
+    /// Takes over a socket that listens already.
+    pub(crate) fn adopt(socket: OwnedFd, make: Make<P>) -> io::Result<Listener<P>> {
+        sys::set_nonblocking(socket.as_fd(), true)?;
         let address = Address::from(&sys::local_address(socket.as_fd())?);
-        Ok(Listener { socket, address, make, watched: false, resting: false, pause: SHORTEST_PAUSE })
+        if let Address::Inet(_) = address {
+            // All that one call of a protocol writes goes out in one system call: the kernel need not wait for more.
+            sys::set_no_delay(socket.as_fd())?;
+        }
+        Ok(Listener {
+            socket,
+            address,
+            make,
+            path: None,
+            watched: false,
+            resting: false,
+            pause: SHORTEST_PAUSE,
+        })
     }
 
     /// How long to rest after a failure; the next rest is twice as long.
@@ -92,7 +115,7 @@ impl<P> Listener<P> {
 
 impl<P> Drop for Listener<P> {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
+        if let Some(path) = &self.path {
             let _ = std::fs::remove_file(path); // it may be gone already
         }
     }
