@@ -4,6 +4,7 @@
 //! and nothing decided. Who calls them decides what an error means. Sections follow the order in which a connection meets
 //! them: waiting, waking, sockets, bytes, files.
 
+use std::ffi::CString;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -419,6 +420,17 @@ pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
 }
 
+/// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
+#[cfg(feature = "signal-hook")]
+pub(crate) fn socket_pair() -> io::Result<[OwnedFd; 2]> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two descriptors.
+    unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
+    // SAFETY: both are new and owned by nobody else.
+    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
 /// bind(2).
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
     let raw = ptr::from_ref(&address.storage).cast();
@@ -485,7 +497,7 @@ fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
     Ok(value)
 }
 
-/// `TCP_NODELAY` (tcp(7)).
+/// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
 pub(crate) fn set_no_delay(fd: BorrowedFd<'_>, no_delay: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(no_delay))
 }
@@ -509,11 +521,6 @@ pub(crate) fn time_to_live(fd: BorrowedFd<'_>) -> io::Result<u32> {
 /// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
-}
-
-/// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
-pub(crate) fn set_no_delay(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
@@ -692,4 +699,28 @@ pub(crate) fn borrow<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io
     }
     // SAFETY: not -1, as checked; whether it is open is the kernel's to say, and the borrow ends with this call.
     Ok(call(unsafe { BorrowedFd::borrow_raw(fd) }))
+}
+
+/// open(2) of a device that is always there, to hold a descriptor's place.
+pub(crate) fn open_null() -> io::Result<OwnedFd> {
+    let (path, flags) = (c"/dev/null", libc::O_RDONLY | libc::O_CLOEXEC);
+    // SAFETY: the path ends with NUL; the descriptor returned is new and owned by nobody else.
+    unsafe { Ok(OwnedFd::from_raw_fd(syscall!(open(path.as_ptr(), flags))?)) }
+}
+
+/// Whether a path names a socket, without following a link (lstat(2)).
+pub(crate) fn is_socket_path(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends with NUL, and `status` has room for a `stat`.
+    unsafe { syscall!(lstat(path.as_ptr(), status.as_mut_ptr()))? };
+    // SAFETY: lstat succeeded, so it filled `status` in.
+    Ok(unsafe { status.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+}
+
+/// unlink(2).
+pub(crate) fn unlink(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with NUL.
+    unsafe { syscall!(unlink(path.as_ptr())) }.map(drop)
 }
