@@ -1,6 +1,7 @@
 //! The servers that are compared: one thread each, the same answers.
 
 mod bare;
+mod on_reactor;
 mod peer_mio;
 mod peer_tokio;
 
@@ -15,6 +16,8 @@ use clap::ValueEnum;
 pub enum Kind {
     /// An epoll loop written by hand: the reference
     Bare,
+    /// A protocol on the reactor of this repository, with limits on
+    Reactor,
     /// mio, edge-triggered, no second read when a read was short
     Mio,
     /// tokio's single-threaded runtime
@@ -35,6 +38,7 @@ impl Kind {
     pub fn serve(self, listener: TcpListener) -> io::Result<()> {
         match self {
             Kind::Bare => bare::serve(listener),
+            Kind::Reactor => on_reactor::serve(listener),
             Kind::Mio => peer_mio::serve(listener),
             Kind::Tokio => peer_tokio::serve(listener),
         }
@@ -45,6 +49,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Kind::Bare => "bare",
+            Kind::Reactor => "reactor",
             Kind::Mio => "mio",
             Kind::Tokio => "tokio",
         })
