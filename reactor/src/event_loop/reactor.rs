@@ -22,7 +22,7 @@ use super::mailbox::{Handle, Letter, Mailbox};
 use super::notice::{Notice, Observer};
 use super::outside::{Counters, Due, Mail, Outside, Receiver};
 use super::peers::Peers;
-use super::protocol::{CloseReason, ConnectionId, Protocol};
+use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
 use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
@@ -552,14 +552,5 @@ impl<P: Protocol> fmt::Debug for Reactor<P> {
             .field("connections", &self.connections.len())
             .field("counters", &self.outside.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a panic said, if it said it in words.
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        _ => "(no message)".to_owned(),
     }
 }
