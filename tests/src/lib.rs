@@ -199,8 +199,10 @@ pub fn signal(process: u32, name: &str) {
     assert!(status.expect("sh runs").success(), "cannot send {name} to {process}");
     wait_until("a signal was delivered", || {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-        pending.is_none_or(|set| set.trim().bytes().all(|digit| digit == b'0'))
+        let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // A zombie keeps the signal that killed it.
+        value("State:").is_none_or(|state| state.starts_with('Z'))
+            || value("ShdPnd:").is_none_or(|pending| pending.bytes().all(|digit| digit == b'0'))
     });
 }
 

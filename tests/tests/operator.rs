@@ -20,6 +20,7 @@ on_every_backend! {
             assert_eq!(idle.ask(QUESTION), "Complex.");
             server.signal(signal);
             assert_eq!(idle.rest(), "", "an idle client is hung up on in order");
+            drop(idle);
             assert_eq!(server.wait(), Some(0), "{signal}");
             server.wait_for_log("served 1 connection, 1 question; 22 bytes received, 8 sent", 1);
         }
