@@ -193,7 +193,7 @@ pub(crate) fn epoll_wait(
 }
 
 /// An entry of poll(2)'s array. `POLLERR` and `POLLHUP` come whether asked for or not, so they are not passed on.
-#[allow(clippy::cast_possible_truncation)] // poll(2)'s flags all fit its `short`
+/// (All flags fit poll(2)'s `short`.)
 pub(crate) fn poll_entry(fd: RawFd, flags: u32) -> libc::pollfd {
     libc::pollfd { fd, events: (flags & !(ERR | HUP)) as i16, revents: 0 }
 }
@@ -603,7 +603,7 @@ pub(crate) fn sleep(time: Option<Duration>) {
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0))? };
-    Ok(received as usize)
+    Ok(received as usize) // not -1, so not negative
 }
 
 /// recv(2) that leaves the bytes where they are (`MSG_PEEK`).
@@ -611,7 +611,7 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), start, length, libc::MSG_PEEK))? };
-    Ok(received as usize)
+    Ok(received as usize) // not -1, so not negative
 }
 
 /// recvmsg(2) into several pieces. At most 1024 (`IOV_MAX`).
@@ -622,7 +622,7 @@ pub(crate) fn receive_pieces(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) 
     message.msg_iovlen = pieces.len().min(libc::UIO_MAXIOV as usize);
     // SAFETY: `IoSliceMut` has the layout of `iovec`, and every piece is writable.
     let received = unsafe { syscall!(recvmsg(fd.as_raw_fd(), &raw mut message, 0))? };
-    Ok(received as usize)
+    Ok(received as usize) // not -1, so not negative
 }
 
 /// send(2) without SIGPIPE: a peer that is gone is `EPIPE`.
@@ -631,7 +631,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` is readable for the length given.
     let sent = unsafe { syscall!(send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags))? };
-    Ok(sent as usize)
+    Ok(sent as usize) // not -1, so not negative
 }
 
 /// sendmsg(2) of several pieces, without SIGPIPE. At most 1024 pieces (`IOV_MAX`).
@@ -642,7 +642,7 @@ pub(crate) fn send_pieces(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Res
     message.msg_iovlen = pieces.len().min(libc::UIO_MAXIOV as usize);
     // SAFETY: `IoSlice` has the layout of `iovec`, every piece is readable, and sendmsg writes to none of them.
     let sent = unsafe { syscall!(sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL))? };
-    Ok(sent as usize)
+    Ok(sent as usize) // not -1, so not negative
 }
 
 /// sendfile(2): up to `length` bytes of `file` from `offset`, without passing through user space. Zero means that the file
@@ -657,7 +657,7 @@ pub(crate) fn send_file(
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     // SAFETY: `offset` is a local the kernel may advance.
     let sent = unsafe { syscall!(sendfile(fd.as_raw_fd(), file.as_raw_fd(), &raw mut offset, length))? };
-    Ok(sent as usize)
+    Ok(sent as usize) // not -1, so not negative
 }
 
 // ------------------------------------------------------------------------------------------------------------ files

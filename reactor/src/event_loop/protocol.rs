@@ -71,7 +71,8 @@ pub trait Protocol {
         let _ = (timer, cx);
     }
 
-    /// A message from another connection, or from a [`Handle`](super::Handle) of another thread.
+    /// A message from another connection, or from a [`Handle`](super::Handle) of another thread. To a connection that is
+    /// being established it comes before `opened`; what it writes then goes out once the connection stands.
     fn message(&mut self, message: Self::Message, cx: &mut Context<'_, Self::Message>) {
         let _ = (message, cx);
     }

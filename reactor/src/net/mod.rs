@@ -46,3 +46,15 @@ fn describe(
     }
     description.field("fd", &fd.as_raw_fd()).finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million connections pay for every byte.
+    #[test]
+    fn sockets_are_no_larger_than_those_of_std() {
+        assert_eq!(size_of::<TcpStream>(), size_of::<std::net::TcpStream>());
+        assert_eq!(size_of::<TcpListener>(), size_of::<std::net::TcpListener>());
+    }
+}

@@ -1,4 +1,8 @@
 //! What a wait reports.
+//!
+//! What each state of a source looks like on Linux to who asked for all three interests, with every backend (a test makes this
+//! table from what the kernel really tells):
+#![doc = include_str!("truth_table.md")]
 
 use std::fmt;
 

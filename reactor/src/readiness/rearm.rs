@@ -108,3 +108,19 @@ pub(crate) fn after_take_error(fd: BorrowedFd<'_>, result: &io::Result<Option<io
         tell(fd, Interest::READABLE | Interest::WRITABLE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_listed_as_long_as_it_lives() {
+        let is_listed =
+            |list: &Arc<WatchList>| LISTED.read().unwrap().iter().any(|other| Arc::ptr_eq(other, list));
+        let backend = Listed::new(WatchList::new().unwrap());
+        let list = Arc::clone(&backend.0);
+        assert!(is_listed(&list) && !nobody_listens());
+        drop(backend);
+        assert!(!is_listed(&list));
+    }
+}

@@ -208,6 +208,16 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
     }
 }
 
+/// A TCP socket that is neither connected nor listening.
+pub fn unconnected() -> OwnedFd {
+    // SAFETY: takes no pointers; the descriptor it returns is new.
+    unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
+        assert!(fd >= 0, "{}", io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
 /// Sends one byte out of band.
 pub fn send_urgent(stream: &impl AsRawFd, byte: u8) {
     // SAFETY: `byte` is one readable byte.

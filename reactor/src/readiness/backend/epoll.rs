@@ -12,7 +12,9 @@
 //! b. Regular files are refused with EPERM, although they are always ready. Each gets a stand-in (`always_ready.rs`).
 //!    Test: `a_regular_file_is_always_ready`.
 //! c. `EPOLLERR` and `EPOLLHUP` come whether asked for or not; `EPOLLRDHUP` must be asked for.
+//!    Test: `all_backends_tell_the_same_flags`.
 //! d. `epoll_wait` counts milliseconds; `epoll_pwait2` (Linux 5.11) counts nanoseconds.
+//!    Test: `a_short_timeout_is_not_truncated`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -155,3 +157,61 @@ fn wanted(registration: Registration) -> Event {
 }
 
 // # Tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::backend::Rearm;
+    use crate::readiness::interest::Interest;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn level(key: u64) -> Registration {
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Level, Rearm::ByOwner);
+        Registration { key, interest, trigger, rearm }
+    }
+
+    fn now(epoll: &Epoll) -> Vec<u64> {
+        let mut ready = Vec::with_capacity(8);
+        epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        ready.iter().map(Event::key).collect()
+    }
+
+    /// Quirk a. (An epoll of its own is closed with the events, so nobody else is disturbed.)
+    #[test]
+    fn a_closed_descriptor_with_a_living_duplicate_keeps_firing() {
+        let epoll = Epoll::new().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let duplicate = near.try_clone().unwrap();
+        epoll.register(near.as_fd(), level(1)).unwrap();
+        far.write_all(b"simple").unwrap();
+        drop(near);
+        assert_eq!(now(&epoll), [1]);
+        drop(duplicate);
+        assert_eq!(now(&epoll), []);
+    }
+
+    #[test]
+    fn a_number_given_out_again_is_free_of_the_file_it_was() {
+        let epoll = Epoll::new().unwrap();
+        let file = std::fs::File::open("/").unwrap();
+        epoll.register(file.as_fd(), level(1)).unwrap();
+        assert_eq!(now(&epoll), [1]);
+        // As if the file had been closed and its number given to a socket.
+        epoll.always_ready.forget(file.as_fd());
+        assert_eq!(now(&epoll), []);
+        assert!(epoll.deregister(file.as_fd()).is_err());
+    }
+
+    #[test]
+    fn an_armed_clock_ends_a_wait() {
+        let epoll = Epoll::new().unwrap();
+        assert!(epoll.arm_clock(Some(clock::now())).unwrap());
+        let mut ready = Vec::with_capacity(8);
+        epoll.wait(&mut ready, None).unwrap();
+        assert_eq!(ready[0].key(), CLOCK_KEY);
+        assert_eq!(now(&epoll), [], "an edge: nothing to read");
+        assert!(epoll.arm_clock(None).unwrap());
+    }
+}

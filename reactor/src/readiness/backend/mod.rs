@@ -42,10 +42,6 @@ pub(crate) trait Selector {
     /// Makes `waker`, registered before, readable: once, for the wait in progress or the next one.
     fn wake(&self, waker: &WakerFd) -> io::Result<()>;
 
-    /// The owner of `fd` did an I/O call in this direction: an emulated edge may fire again. Kernels with edges of their
-    /// own need no telling.
-    fn rearm(&self, _fd: BorrowedFd<'_>, _direction: Interest) {}
-
     /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
     /// wait. `false`: this kernel has none, use the timeout.
     fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
@@ -75,7 +71,7 @@ pub(crate) struct Registration {
 /// Who tells a backend without edges that a source has been read or written, so that its edge may fire again.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rearm {
-    /// The source's owner calls [`Selector::rearm`] after each I/O call, as our sockets and wakers do.
+    /// The source itself, after each I/O call (`../rearm.rs`), as our sockets do; or its waker, on each wake.
     ByOwner,
     /// Nobody: the I/O on a raw descriptor is out of our sight, so the backend re-arms it after a millisecond.
     ByTime,
@@ -250,10 +246,6 @@ impl Selector for AnySelector {
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
         dispatch!(self, selector => selector.wake(waker))
-    }
-
-    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
-        dispatch!(self, selector => selector.rearm(fd, direction));
     }
 
     fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {

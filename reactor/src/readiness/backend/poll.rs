@@ -105,10 +105,6 @@ impl Selector for Poll {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
-
-    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
-        self.list.rearm(fd, direction);
-    }
 }
 
 impl Array {
@@ -158,3 +154,39 @@ impl std::fmt::Debug for Array {
 }
 
 // # Tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        /// However it was patched, the array holds each armed descriptor once, and nothing else.
+        #[test]
+        fn the_array_is_the_sum_of_its_patches(
+            patches in proptest::collection::vec((3i32..20, proptest::sample::select(vec![0, sys::IN, sys::OUT])), 0..60),
+        ) {
+            let entries = vec![sys::poll_entry(2, sys::IN)];
+            let mut array = Array { entries, places: Vec::new(), next: 1 };
+            let mut model = BTreeMap::new();
+            for (fd, flags) in patches {
+                array.patch(fd, flags);
+                if flags == 0 { model.remove(&fd) } else { model.insert(fd, flags) };
+            }
+            let mut held: Vec<_> = array.entries[1..].iter().map(|entry| (entry.fd, entry.events)).collect();
+            held.sort_unstable();
+            let wanted = model.into_iter().map(|(fd, flags)| (fd, sys::poll_entry(fd, flags).events));
+            prop_assert!(held.into_iter().eq(wanted));
+            prop_assert_eq!(array.entries[0].fd, 2);
+        }
+    }
+
+    /// A hang-up comes unasked, so it must not be passed on as a wish; an entry may well be without any.
+    #[test]
+    fn an_entry_armed_for_a_hang_up_only_is_in_the_array_without_flags() {
+        let mut array = Array { entries: vec![sys::poll_entry(2, sys::IN)], places: Vec::new(), next: 1 };
+        array.patch(5, sys::HUP | sys::ERR);
+        assert_eq!((array.entries[1].fd, array.entries[1].events), (5, 0));
+    }
+}

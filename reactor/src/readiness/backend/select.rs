@@ -12,7 +12,9 @@
 //!    Test: `a_descriptor_beyond_1024_is_watched`.
 //! b. There is no bit for a hang-up, an error or a half-close: they show as readable or writable. So poll(2), with zero
 //!    timeout and for the ready descriptors only, tells what exactly there is. Test: `all_backends_tell_the_same_flags`.
-//! c. For the same reason a hang-up is not noticed while nothing is armed, nor if only PRIORITY is: `poll.rs` would.
+//! c. For the same reason a hang-up is noticed only while READABLE is armed, and an error only while READABLE or WRITABLE is;
+//!    `poll.rs` notices them always.
+//!    Test: `a_hang_up_after_the_end_of_the_stream_is_not_noticed`.
 //! d. One descriptor that was closed without being deregistered fails the whole call with `EBADF`. It is looked for, dropped,
 //!    and the wait goes on. Test: `a_descriptor_closed_without_deregistering_is_silenced`.
 //! e. The kernel does not see changes of the bitmaps while it waits: a registration from another thread interrupts the wait.
@@ -124,10 +126,6 @@ impl Selector for Select {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
-
-    fn rearm(&self, fd: BorrowedFd<'_>, direction: Interest) {
-        self.list.rearm(fd, direction);
-    }
 }
 
 impl Bitmaps {
@@ -144,7 +142,7 @@ impl Bitmaps {
                 map[word] &= !bit;
             }
         }
-        let longest = self.wanted.iter().map(used).max().unwrap_or(0);
+        let longest = self.wanted.iter().map(|map| used(map)).max().unwrap_or(0);
         self.wanted.iter_mut().for_each(|map| map.resize(longest, 0));
     }
 
@@ -192,7 +190,7 @@ impl Bitmaps {
 }
 
 /// How many words there are up to the last that is not empty.
-fn used(map: &Vec<u64>) -> usize {
+fn used(map: &[u64]) -> usize {
     map.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1)
 }
 
@@ -222,3 +220,56 @@ impl std::fmt::Debug for Bitmaps {
 }
 
 // # Tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::backend::{Rearm, poll};
+    use crate::readiness::interest::Trigger;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::net::Shutdown;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    proptest! {
+        /// However they were patched, the bitmaps say of each descriptor what was said last, and end with the highest.
+        #[test]
+        fn the_bitmaps_are_the_sum_of_their_patches(
+            patches in proptest::collection::vec(
+                (0i32..300, proptest::sample::select(vec![0, MEANING[0], MEANING[1] | MEANING[2]])),
+                0..60,
+            ),
+        ) {
+            let mut bitmaps = Bitmaps { interruption: -1, ..Bitmaps::default() };
+            let mut model = BTreeMap::new();
+            for (fd, flags) in patches {
+                bitmaps.patch(fd, flags);
+                if flags == 0 { model.remove(&fd) } else { model.insert(fd, flags) };
+            }
+            let words = model.last_key_value().map_or(0, |(&fd, _)| index(fd) / 64 + 1);
+            prop_assert!(bitmaps.wanted.iter().all(|map| map.len() == words));
+            let held = members(&bitmaps.wanted).map(|fd| (fd, flags(&bitmaps.wanted, fd)));
+            prop_assert!(held.eq(model));
+        }
+    }
+
+    /// Quirk c: the end of the stream was read, so there is nothing to be readable for; select has no other bit.
+    #[test]
+    fn a_hang_up_after_the_end_of_the_stream_is_not_noticed() {
+        fn events(selector: &impl Selector) -> usize {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
+            selector.register(ours.as_fd(), Registration { key: 1, interest, trigger, rearm }).unwrap();
+            let mut ready = Vec::with_capacity(8);
+            theirs.shutdown(Shutdown::Write).unwrap();
+            selector.wait(&mut ready, None).unwrap();
+            assert_eq!(ready.len(), 1);
+            drop(theirs);
+            selector.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+            ready.len()
+        }
+        assert_eq!(events(&Select::new().unwrap()), 0);
+        assert_eq!(events(&poll::Poll::new().unwrap()), 1);
+    }
+}

@@ -62,6 +62,8 @@ struct State {
     waiting: bool,
     /// How often one has come back from there.
     returns: u64,
+    /// How many threads wait for the next return: without any, the condition variable need not be told.
+    leaving: usize,
     /// `interruption` is readable.
     interrupted: bool,
 }
@@ -143,7 +145,9 @@ impl WatchList {
         self.changed(&mut state, fd.as_raw_fd())?;
         let returns = state.returns;
         while state.waiting && state.returns == returns {
+            state.leaving += 1;
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.leaving -= 1;
         }
         Ok(())
     }
@@ -184,7 +188,9 @@ impl WatchList {
         let mut state = self.lock();
         state.waiting = false;
         state.returns = state.returns.wrapping_add(1);
-        self.left.notify_all();
+        if state.leaving > 0 {
+            self.left.notify_all();
+        }
         if mem::take(&mut state.interrupted) {
             self.interruption.drain()?;
         }
@@ -221,7 +227,7 @@ impl Delivery<'_> {
         let watch = self.0.watch(fd)?;
         let Registration { key, trigger, rearm, .. } = watch.registration;
         match trigger {
-            Trigger::Level => return Some(Event::new(key, flags)),
+            Trigger::Level => Some(Event::new(key, flags)),
             Trigger::OneShot => {
                 watch.armed = 0;
                 self.0.note(fd);
@@ -342,4 +348,141 @@ pub(super) fn in_turn(length: usize, start: usize) -> impl Iterator<Item = usize
 /// A descriptor as an index. It was borrowed, so it is not negative.
 pub(super) fn index(fd: RawFd) -> usize {
     usize::try_from(fd).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn edge(key: u64) -> Registration {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        Registration { key, interest, trigger: Trigger::Edge, rearm: Rearm::ByOwner }
+    }
+
+    /// One round through a kernel that answers `answers`.
+    fn round(list: &WatchList, answers: &[(RawFd, u32)]) -> (Vec<(RawFd, u32)>, Vec<u64>) {
+        let mut patches = Vec::new();
+        list.enter(Some(Duration::ZERO), |fd, flags| patches.push((fd, flags)));
+        let mut delivery = list.leave().unwrap();
+        let events = answers.iter().filter_map(|&(fd, flags)| delivery.deliver(fd, flags));
+        (patches, events.map(|event| event.key()).collect())
+    }
+
+    /// Copying the whole set on every wait is what makes a poll loop slow twice over.
+    #[test]
+    fn only_what_changed_is_handed_to_the_kernel_again() {
+        let list = WatchList::new().unwrap();
+        let sockets: Vec<_> = (0..50).map(|_| UnixStream::pair().unwrap().0).collect();
+        for (key, socket) in (0..).zip(&sockets) {
+            list.register(socket.as_fd(), edge(key)).unwrap();
+        }
+        assert_eq!(round(&list, &[]).0.len(), 50);
+        assert_eq!(round(&list, &[]).0.len(), 0);
+        list.reregister(sockets[7].as_fd(), edge(7)).unwrap();
+        list.reregister(sockets[7].as_fd(), edge(7)).unwrap();
+        assert_eq!(round(&list, &[]).0, [(sockets[7].as_raw_fd(), wanted(edge(0).interest))]);
+    }
+
+    #[test]
+    fn an_answer_about_a_descriptor_that_changed_meanwhile_is_not_believed() {
+        let list = WatchList::new().unwrap();
+        let socket = UnixStream::pair().unwrap().0;
+        let fd = socket.as_raw_fd();
+        list.register(socket.as_fd(), edge(1)).unwrap();
+        list.enter(None, |_, _| {});
+        list.reregister(socket.as_fd(), edge(2)).unwrap(); // as another thread would, during the wait
+        assert!(list.leave().unwrap().deliver(fd, sys::IN).is_none());
+        assert_eq!(round(&list, &[(fd, sys::IN)]).1, [2]);
+        list.deregister(socket.as_fd()).unwrap();
+        assert_eq!(round(&list, &[(fd, sys::IN)]).1, []);
+    }
+
+    #[test]
+    fn a_change_during_a_wait_interrupts_it_once() {
+        let list = WatchList::new().unwrap();
+        let socket = UnixStream::pair().unwrap().0;
+        list.register(socket.as_fd(), edge(1)).unwrap();
+        assert!(list.interruption.drain().is_err(), "nobody waits");
+        list.enter(None, |_, _| {});
+        list.reregister(socket.as_fd(), edge(2)).unwrap();
+        list.reregister(socket.as_fd(), edge(3)).unwrap();
+        let mut entry = [sys::poll_entry(list.interruption(), sys::IN)];
+        assert_eq!(sys::poll(&mut entry, Some(Duration::ZERO)).unwrap(), 1);
+        drop(list.leave().unwrap());
+        assert!(list.interruption.drain().is_err(), "it was drained on the way out");
+    }
+
+    #[test]
+    fn a_raw_descriptor_rests_and_is_then_armed_again() {
+        let list = WatchList::new().unwrap();
+        let socket = UnixStream::pair().unwrap().0;
+        let fd = socket.as_raw_fd();
+        list.register(socket.as_fd(), Registration { rearm: Rearm::ByTime, ..edge(1) }).unwrap();
+        let told = clock::now();
+        assert_eq!(round(&list, &[(fd, sys::IN)]).1, [1]);
+        let mut armed = None;
+        while armed != Some(wanted(edge(1).interest)) {
+            let limit = list.enter(None, |_, flags| armed = Some(flags));
+            assert!(limit.is_none_or(|limit| limit <= REST), "a wait is longer than the rest");
+            drop(list.leave().unwrap());
+        }
+        assert!(clock::now() - told >= REST);
+        assert_eq!(list.enter(None, |_, _| {}), None, "nobody rests");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Told(u32),
+        Read,
+        Write,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let flags = [sys::IN, sys::OUT, sys::IN | sys::RDHUP, sys::HUP, sys::ERR, sys::IN | sys::OUT];
+        let told = proptest::sample::select(flags.to_vec()).prop_map(Step::Told);
+        proptest::collection::vec(prop_oneof![told, Just(Step::Read), Just(Step::Write)], 0..40)
+    }
+
+    proptest! {
+        /// After any history: I/O in a direction arms that direction, a hang-up that was told leaves nothing armed (else
+        /// the next wait would return at once), and nothing is armed that nobody asked for.
+        #[test]
+        fn io_arms_and_telling_disarms(steps in steps()) {
+            let list = WatchList::new().unwrap();
+            let socket = UnixStream::pair().unwrap().0;
+            let fd = socket.as_raw_fd();
+            list.register(socket.as_fd(), edge(1)).unwrap();
+            for step in steps {
+                match step {
+                    Step::Told(flags) => {
+                        let mut state = list.lock();
+                        let watch = state.watch(fd).unwrap();
+                        watch.disarm(flags);
+                        prop_assert_eq!(watch.armed & flags, 0);
+                        prop_assert!(flags & HANG_UP == 0 || watch.armed == 0);
+                    }
+                    Step::Read => list.rearm(socket.as_fd(), Interest::READABLE),
+                    Step::Write => list.rearm(socket.as_fd(), Interest::WRITABLE),
+                }
+                let armed = list.lock().watch(fd).unwrap().armed;
+                prop_assert_eq!(armed & !wanted(edge(1).interest), 0);
+                match step {
+                    Step::Read => prop_assert_eq!(armed & sys::IN, sys::IN),
+                    Step::Write => prop_assert_eq!(armed & sys::OUT, sys::OUT),
+                    Step::Told(_) => {}
+                }
+            }
+        }
+
+        #[test]
+        fn everybody_has_a_turn(length in 0usize..20, start in 0usize..30) {
+            let mut places: Vec<_> = in_turn(length, start).collect();
+            prop_assert!(start >= length || places[0] == start);
+            places.sort_unstable();
+            prop_assert!(places.into_iter().eq(0..length));
+        }
+    }
 }

@@ -1,0 +1,429 @@
+//! What went wrong in other event loops, held against every backend of this one. Each test is named after the defect; the
+//! comment says where it happened.
+
+mod support;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reactor::net::{TcpListener, TcpStream};
+use reactor::unix::SourceFd;
+use reactor::{Backend, Events, Interest, Poll, Token, Waker};
+
+use support::{
+    PRIORITY, READABLE, WRITABLE, Waiting, backends, drain, duplicate_at_least, duplicate_high, eventually,
+    fill, interrupting_signal, pair, pipe, raw_pair, reset_on_close, send_urgent, tcp_pair, unconnected,
+};
+
+/// mio#219. (A batch is a plain list: what it still holds for a source that its reader just deregistered is the reader's to
+/// skip. The next batch holds nothing of it.)
+#[test]
+fn a_source_deregistered_in_the_middle_of_a_batch_is_not_in_the_next() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let mut pairs = [pair(), pair()];
+        for (token, (ours, theirs)) in pairs.iter_mut().enumerate() {
+            waiting.level(ours, token, READABLE);
+            theirs.write_all(b"simple").unwrap();
+        }
+        let batch = waiting.wait();
+        assert_eq!(batch.len(), 2);
+        waiting.deregister(&mut pairs[batch[1].token().0].0);
+        waiting.wait_one(batch[0].token().0);
+    }
+}
+
+/// mio#172.
+#[test]
+fn a_reused_number_hears_nothing_of_its_former_owner() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (near, mut far) = raw_pair();
+        let former = duplicate_high(&near);
+        let number = former.as_raw_fd();
+        waiting.edge(&mut SourceFd(&number), 1, READABLE);
+        far.write_all(b"for the former").unwrap();
+        waiting.deregister(&mut SourceFd(&number));
+        drop((former, near));
+
+        let (near, mut far) = raw_pair();
+        let next = duplicate_at_least(&near, number);
+        assert_eq!(next.as_raw_fd(), number);
+        waiting.edge(&mut SourceFd(&number), 2, READABLE);
+        waiting.assert_silent();
+        far.write_all(b"for the next").unwrap();
+        waiting.wait_one(2);
+    }
+}
+
+/// libuv#1148, uvloop#61.
+#[test]
+fn a_closed_descriptor_whose_duplicate_lives_on_is_silent_if_it_was_deregistered_first() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (near, mut far) = raw_pair();
+        let inherited = near.try_clone().unwrap();
+        waiting.level(&mut SourceFd(&near.as_raw_fd()), 1, READABLE);
+        far.write_all(b"simple").unwrap();
+        waiting.wait_one(1);
+        waiting.deregister(&mut SourceFd(&near.as_raw_fd()));
+        drop(near);
+        waiting.assert_silent();
+        drop(inherited);
+    }
+}
+
+/// tokio-core#172.
+#[test]
+fn a_source_dropped_without_deregistering_is_named_when_its_number_comes_back() {
+    for backend in backends() {
+        let waiting = Waiting::with(backend);
+        let (near, _far) = raw_pair();
+        let dropped = duplicate_high(&near);
+        let number = dropped.as_raw_fd();
+        waiting.edge(&mut SourceFd(&number), 1, READABLE);
+        drop(dropped);
+        let _again = duplicate_at_least(&near, number);
+        let error = waiting.registry().register(&mut SourceFd(&number), Token(77), READABLE).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        let text = error.to_string();
+        assert!(text.contains(&number.to_string()) && text.contains("77"), "{text}");
+        assert!(text.contains("deregister it before it is closed"), "{text}");
+    }
+}
+
+/// mio#2012: hung-up is a state, not a removal.
+#[test]
+fn after_a_hang_up_reregistering_and_deregistering_still_work_and_errors_keep_their_kind() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (mut ours, mut theirs) = pair();
+        waiting.edge(&mut ours, 1, READABLE | WRITABLE);
+        waiting.wait_one(1);
+        theirs.write_all(b"last words").unwrap();
+        drop(theirs);
+        assert!(waiting.wait_one(1).is_read_closed());
+        waiting.registry().reregister(&mut ours, Token(2), READABLE).unwrap();
+        assert!(waiting.wait_one(2).is_read_closed());
+        assert_eq!(ours.read(&mut [0; 64]).unwrap(), 10);
+        assert_eq!(ours.read(&mut [0; 64]).unwrap(), 0);
+        assert_eq!(ours.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        waiting.deregister(&mut ours);
+
+        let (mut ours, theirs) = tcp_pair();
+        waiting.edge(&mut ours, 3, READABLE);
+        assert_eq!(ours.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        reset_on_close(&theirs);
+        drop(theirs);
+        waiting.wait_one(3);
+        assert_eq!(ours.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        waiting.registry().reregister(&mut ours, Token(3), READABLE).unwrap();
+        waiting.deregister(&mut ours);
+    }
+}
+
+/// hermit-os/kernel#2533.
+#[test]
+fn an_edge_on_a_raw_descriptor_fires_again_and_again_at_a_bounded_rate() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (mut near, mut far) = raw_pair();
+        waiting.edge(&mut SourceFd(&near.as_raw_fd()), 1, READABLE);
+        for _ in 0..20 {
+            far.write_all(b"simple").unwrap();
+            waiting.wait_one(1);
+            drain(&mut near); // out of the backend's sight
+        }
+        far.write_all(b"unread").unwrap();
+        let (start, mut events) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_millis(50) {
+            events += waiting.wait_for(Duration::from_millis(5)).len() as u128;
+        }
+        assert!(events >= 1 && events <= start.elapsed().as_millis() + 2, "{backend}: {events} events");
+    }
+}
+
+/// mio#1317.
+#[test]
+fn urgent_data_nobody_asked_for_does_not_spin_a_level() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (mut ours, theirs) = tcp_pair();
+        waiting.level(&mut ours, 1, PRIORITY);
+        send_urgent(&theirs, b'!');
+        waiting.wait_until(|event| event.is_priority());
+        waiting.registry().reregister_with(&mut ours, Token(1), WRITABLE, reactor::Trigger::Level).unwrap();
+        assert!(!waiting.wait_one(1).is_priority());
+    }
+}
+
+/// mio#933, tokio#449.
+#[test]
+fn a_half_closed_connection_is_writable_and_silent_when_there_is_no_room() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (mut ours, mut theirs) = pair();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        waiting.level(&mut ours, 1, WRITABLE);
+        let event = waiting.wait_one(1);
+        assert!(event.is_writable() && !event.is_write_closed() && !event.is_read_closed());
+        fill(&mut ours);
+        waiting.assert_silent();
+        assert!(drain(&mut theirs) > 0, "nothing was lost");
+        assert!(!waiting.wait_one(1).is_write_closed());
+    }
+}
+
+/// mio#1110: the table in the documentation of `event`, held against what each backend really tells.
+#[test]
+fn all_backends_tell_the_same_flags() {
+    let published = include_str!("../src/readiness/truth_table.md");
+    let mut rows = published.lines();
+    let head = [rows.next().unwrap(), rows.next().unwrap()].join("\n");
+    for backend in backends() {
+        let rows: Vec<_> = rows.clone().collect();
+        assert_eq!(rows.len(), STATES.len());
+        let found = STATES.iter().zip(&rows).map(|(state, expected)| row(backend, state, expected));
+        let found: Vec<_> = found.collect();
+        assert_eq!(found, rows, "{backend} tells:\n{head}\n{}\n", found.join("\n"));
+    }
+}
+
+/// What a backend tells of a source in this state to who asked for everything. TCP needs a moment to get there: the row is
+/// read until it is as expected, or for a second.
+fn row(backend: Backend, (state, make): &(&str, fn() -> Made), expected: &str) -> String {
+    let (fd, _others) = make();
+    let mut waiting = Waiting::with(backend);
+    waiting.level(&mut SourceFd(&fd.as_raw_fd()), 1, READABLE | WRITABLE | PRIORITY);
+    let start = Instant::now();
+    loop {
+        let event = waiting.wait_one(1);
+        let told = [
+            event.is_readable(),
+            event.is_writable(),
+            event.is_read_closed(),
+            event.is_write_closed(),
+            event.is_error(),
+            event.is_priority(),
+        ];
+        let row = format!("| {state} | {} |", told.map(|is| if is { "yes" } else { "–" }).join(" | "));
+        if row == expected || start.elapsed() > Duration::from_secs(1) {
+            return row;
+        }
+    }
+}
+
+/// Who asks for less is told less, and the same by all; but select has no bit for a hang-up (quirk c of `select.rs`).
+#[test]
+fn all_backends_tell_the_same_flags_to_who_asks_for_less() {
+    fn told(backend: Backend, fd: &OwnedFd, interest: Interest) -> Option<[bool; 6]> {
+        let mut waiting = Waiting::with(backend);
+        waiting.level(&mut SourceFd(&fd.as_raw_fd()), 1, interest);
+        waiting.now().first().map(|event| {
+            let closed = [event.is_read_closed(), event.is_write_closed(), event.is_error()];
+            let ready = [event.is_readable(), event.is_writable(), event.is_priority()];
+            [closed[0], closed[1], closed[2], ready[0], ready[1], ready[2]]
+        })
+    }
+    for (state, make) in STATES {
+        let (fd, _others) = make();
+        for interest in [READABLE, WRITABLE, PRIORITY, READABLE | WRITABLE] {
+            eventually(&format!("agreement on {interest:?} of {state}"), || {
+                let epoll = told(Backend::Epoll, &fd, interest);
+                let select = told(Backend::Select, &fd, interest);
+                let is_mere_hang_up = epoll.is_some_and(|[.., r, w, p]| !r && !w && !p);
+                told(Backend::Poll, &fd, interest) == epoll
+                    && (select == epoll || (select.is_none() && is_mere_hang_up))
+            });
+        }
+    }
+}
+
+/// A descriptor in some state, and what must live for it to stay so.
+type Made = (OwnedFd, Vec<OwnedFd>);
+
+const STATES: [(&str, fn() -> Made); 16] = [
+    ("TCP: connected", || tcp(|_, _| {})),
+    ("TCP: bytes arrived", || tcp(|_, theirs| (&*theirs).write_all(b"simple").unwrap())),
+    ("TCP: an urgent byte arrived", || tcp(|_, theirs| send_urgent(theirs, b'!'))),
+    ("TCP: the peer finished sending", || tcp(|_, theirs| theirs.shutdown(Shutdown::Write).unwrap())),
+    ("TCP: we finished sending", || tcp(|ours, _| ours.shutdown(Shutdown::Write).unwrap())),
+    ("TCP: both finished sending", || {
+        tcp(|ours, theirs| {
+            ours.shutdown(Shutdown::Write).unwrap();
+            theirs.shutdown(Shutdown::Write).unwrap();
+        })
+    }),
+    ("TCP: the peer reset the connection", || {
+        let (ours, theirs) = tcp_pair();
+        reset_on_close(&theirs);
+        (ours.into(), vec![])
+    }),
+    ("TCP: the connection was refused", || {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        (TcpStream::connect(nobody).unwrap().into(), vec![])
+    }),
+    ("TCP: never connected", || (unconnected(), vec![])),
+    ("TCP: a connection waits to be accepted", || {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.into(), vec![client.into()])
+    }),
+    ("Unix stream: the peer is gone", || (raw_pair().0.into(), vec![])),
+    ("pipe, to read: bytes arrived", || {
+        let (reader, writer) = pipe();
+        File::from(writer.try_clone().unwrap()).write_all(b"simple").unwrap();
+        (reader, vec![writer])
+    }),
+    ("pipe, to read: the writer is gone", || (pipe().0, vec![])),
+    ("pipe, to write: there is room", || {
+        let (reader, writer) = pipe();
+        (writer, vec![reader])
+    }),
+    ("pipe, to write: the reader is gone", || (pipe().1, vec![])),
+    ("a regular file", || (File::open(std::env::current_exe().unwrap()).unwrap().into(), vec![])),
+];
+
+fn tcp(change: fn(&TcpStream, &std::net::TcpStream)) -> Made {
+    let (ours, theirs) = tcp_pair();
+    change(&ours, &theirs);
+    (ours.into(), vec![theirs.into()])
+}
+
+/// mio#1614, polling and smol#109: a timeout below a millisecond that became zero made 50 000 waits in a second.
+#[test]
+fn a_timeout_below_a_millisecond_does_not_spin() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (start, mut waits) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_millis(20) {
+            waiting.wait_for(Duration::from_micros(500));
+            waits += 1;
+        }
+        assert!(waits <= 40, "{backend}: {waits} waits");
+    }
+}
+
+/// calloop#142: zero stays zero; and mio#1541, smol#81: a wait need not last a whole millisecond.
+#[test]
+fn a_timeout_is_not_stretched_to_whole_milliseconds() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        for timeout in [Duration::ZERO, Duration::from_micros(50)] {
+            // Others may hold the processor for longer, but not every time.
+            eventually(&format!("a wait of {timeout:?} below 700 µs with {backend}"), || {
+                let start = Instant::now();
+                waiting.wait_for(timeout);
+                start.elapsed() < Duration::from_micros(700)
+            });
+        }
+    }
+}
+
+/// mio#742: who retries with the full timeout after each signal never ends, so the retrying is left to who knows the deadline.
+#[test]
+fn a_signal_is_told_as_interrupted() {
+    for backend in backends() {
+        let mut poll = Poll::with_backend(backend).unwrap();
+        let mut events = Events::with_capacity(8);
+        let (signal, over) = (interrupting_signal(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            while !seen.load(Ordering::SeqCst) {
+                signal();
+                thread::sleep(Duration::from_millis(1)); // the first may come before the wait
+            }
+        });
+        let result = poll.poll(&mut events, Some(Duration::from_secs(20)));
+        over.store(true, Ordering::SeqCst);
+        thread.join().unwrap();
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Interrupted, "{backend}");
+        assert!(events.is_empty());
+        let next = poll.poll(&mut events, Some(Duration::ZERO));
+        assert!(next.is_ok() && events.is_empty(), "nothing is left behind");
+    }
+}
+
+/// mio#1948.
+#[test]
+fn a_timeout_beyond_24_days_does_not_overflow() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let waker = Arc::new(Waker::new(waiting.registry(), Token(9)).unwrap());
+        for seconds in [1 << 22, 1 << 31, 1 << 33, u64::MAX] {
+            let other = Arc::clone(&waker);
+            let thread = thread::spawn(move || other.wake().unwrap());
+            assert_eq!(waiting.wait_for(Duration::from_secs(seconds)).len(), 1);
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// flux#67.
+#[test]
+fn a_small_buffer_does_not_starve_the_quiet() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        waiting.events = Events::with_capacity(1);
+        let mut pairs: Vec<_> = (0..50).map(|_| pair()).collect();
+        for (token, (ours, _)) in pairs.iter_mut().enumerate() {
+            waiting.level(ours, token, WRITABLE); // busy without end
+        }
+        let (mut heard, mut waits) = (HashSet::new(), 0);
+        while heard.len() < pairs.len() {
+            heard.extend(waiting.wait().iter().map(|event| event.token()));
+            waits += 1;
+        }
+        assert!(waits <= 7, "{backend}: {waits} waits"); // 1 + 2 + 4 + … + 64
+    }
+}
+
+/// mio#1942.
+#[test]
+fn writable_is_not_connected() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut stream = TcpStream::connect(nobody).unwrap();
+        waiting.edge(&mut stream, 1, WRITABLE);
+        assert!(waiting.wait_one(1).is_writable());
+        assert!(stream.take_error().unwrap().is_some());
+        assert_eq!(stream.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+    }
+}
+
+/// tokio-file-unix#2.
+#[test]
+fn a_regular_file_is_not_refused() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        waiting.level(&mut SourceFd(&file.as_raw_fd()), 1, READABLE);
+        waiting.wait_one(1);
+        waiting.wait_one(1);
+    }
+}
+
+/// eventmachine#501: select smashed the stack.
+#[test]
+fn a_descriptor_beyond_1024_is_watched() {
+    for backend in backends() {
+        let mut waiting = Waiting::with(backend);
+        let (near, mut far) = raw_pair();
+        let high = duplicate_high(&near);
+        assert!(high.as_raw_fd() > 1024);
+        waiting.level(&mut SourceFd(&high.as_raw_fd()), 1, READABLE);
+        waiting.assert_silent();
+        far.write_all(b"simple").unwrap();
+        waiting.wait_one(1);
+        waiting.deregister(&mut SourceFd(&high.as_raw_fd()));
+        waiting.assert_silent();
+    }
+}
