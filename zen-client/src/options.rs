@@ -132,7 +132,9 @@ impl Options {
         let Arguments { host, error, common, command, .. } = arguments;
         common.backend.resolve().map_err(|error| format!("REACTOR_BACKEND in the environment: {error}"))?;
         let (host, request) = match (host, command) {
-            (_, Some(_)) if error => return Err("-e has a question of its own, and ask has others: one of them".to_owned()),
+            (_, Some(_)) if error => {
+                return Err("-e has a question of its own, and ask has others: one of them".to_owned());
+            }
             (host, None) => (host, if error { Request::Beginning } else { Request::Three }),
             (None, Some(Command::Ask { host_and_questions })) => host_and_questions_of(host_and_questions),
             (host, Some(Command::Ask { host_and_questions })) => (host, Request::These(host_and_questions)),
@@ -164,7 +166,9 @@ fn check(question: &str) -> Result<(), String> {
     match question.find('?') {
         Some(end) if end + 1 == question.len() => Ok(()),
         Some(_) => Err(format!("{question:?} has more than one '?': ask one question per argument")),
-        None => Err(format!("{question:?} is no question: one ends with '?', and stands in quotes as a whole")),
+        None => {
+            Err(format!("{question:?} is no question: one ends with '?', and stands in quotes as a whole"))
+        }
     }
 }
 
