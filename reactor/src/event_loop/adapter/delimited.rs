@@ -85,9 +85,12 @@ pub struct Delimited<F>(
 );
 
 impl<F: Frames> Delimited<F> {
-    fn refuse(&mut self, cx: &mut Context<'_, F::Message>) {
+    /// The conversation is over: what is here of the input is thrown away.
+    #[cold]
+    fn refuse(&mut self, input: &[u8], cx: &mut Context<'_, F::Message>) -> usize {
         self.0.too_long(cx);
         cx.close();
+        input.len()
     }
 }
 
@@ -102,14 +105,13 @@ impl<F: Frames> Protocol for Delimited<F> {
             let Some(length) = memchr::memchr(self.0.delimiter(), &rest[scanned..]).map(|at| scanned + at)
             else {
                 if rest.len() > self.0.longest() {
-                    self.refuse(cx);
+                    return self.refuse(input, cx);
                 }
                 cx.set_scanned(rest.len());
                 return consumed;
             };
             if length > self.0.longest() {
-                self.refuse(cx);
-                return consumed;
+                return self.refuse(input, cx);
             }
             self.0.frame(&rest[..length], cx);
             (consumed, scanned) = (consumed + length + 1, 0);
