@@ -179,7 +179,9 @@ impl<P: Protocol> Connection<P> {
         self.session.tell_drained(&mut driver.output, outside);
         if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
             self.clear(UNREAD);
-            return self.read(0, driver, outside);
+            // What the event told besides input is forgotten by now. The end of the stream may be behind a short read, and
+            // an edge does not repeat itself: only `WouldBlock` says that nothing is left.
+            return self.read(sys::RDHUP, driver, outside);
         }
         self.settle(driver, outside)
     }
