@@ -1,3 +1,5 @@
+//! Errors that say what to do: one type, which rides inside `io::Error`.
+
 use std::io;
 use std::os::fd::RawFd;
 

@@ -4,9 +4,10 @@
 //! and nothing decided. Who calls them decides what an error means. Sections follow the order in which a connection meets
 //! them: waiting, waking, sockets, bytes, files.
 
-use std::io::{self, IoSlice};
+use std::ffi::CString;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -55,20 +56,20 @@ macro_rules! descriptor_traits {
         impl From<std::os::fd::OwnedFd> for $socket {
             /// The descriptor should be nonblocking already.
             fn from(fd: std::os::fd::OwnedFd) -> $socket {
-                $socket { inner: fd.into() }
+                $socket { inner: fd }
             }
         }
 
         impl From<$socket> for std::os::fd::OwnedFd {
             fn from(socket: $socket) -> std::os::fd::OwnedFd {
-                socket.inner.into()
+                socket.inner
             }
         }
 
         impl From<$socket> for $std {
             /// It stays nonblocking.
             fn from(socket: $socket) -> $std {
-                socket.inner
+                socket.inner.into()
             }
         }
     };
@@ -419,6 +420,17 @@ pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
 }
 
+/// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
+#[cfg(feature = "signal-hook")]
+pub(crate) fn socket_pair() -> io::Result<[OwnedFd; 2]> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two descriptors.
+    unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
+    // SAFETY: both are new and owned by nobody else.
+    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
 /// bind(2).
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
     let raw = ptr::from_ref(&address.storage).cast();
@@ -476,14 +488,39 @@ fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> i
         .map(drop)
 }
 
-/// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
-pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
+/// getsockopt(2) of an integer.
+fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let (mut value, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
+    let raw = ptr::from_mut(&mut value).cast();
+    // SAFETY: `value` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd.as_raw_fd(), level, name, raw, &raw mut length))? };
+    Ok(value)
 }
 
 /// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
-pub(crate) fn set_no_delay(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1i32)
+pub(crate) fn set_no_delay(fd: BorrowedFd<'_>, no_delay: bool) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(no_delay))
+}
+
+/// `TCP_NODELAY`.
+pub(crate) fn no_delay(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY)? != 0)
+}
+
+/// `IP_TTL` (ip(7)).
+pub(crate) fn set_time_to_live(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
+    let hops = i32::try_from(hops).map_err(|_| io::ErrorKind::InvalidInput)?;
+    set_option(fd, libc::IPPROTO_IP, libc::IP_TTL, hops)
+}
+
+/// `IP_TTL`.
+pub(crate) fn time_to_live(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32)
+}
+
+/// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
+pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
@@ -498,10 +535,7 @@ pub(crate) fn set_reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// `SO_ERROR`: the pending error of a socket, which reading it clears.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let (mut error, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
-    let raw = ptr::from_mut(&mut error).cast();
-    // SAFETY: `error` is writable for `length` bytes.
-    unsafe { syscall!(getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, raw, &raw mut length))? };
+    let error = option(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
     Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
 }
 
@@ -509,6 +543,17 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointers.
     unsafe { syscall!(shutdown(fd.as_raw_fd(), libc::SHUT_WR)) }.map(drop)
+}
+
+/// shutdown(2) of one direction or both.
+pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(shutdown(fd.as_raw_fd(), how)) }.map(drop)
 }
 
 /// `O_NONBLOCK` through fcntl(2): how it was before. It belongs to the open file description: every duplicate sees it.
@@ -558,6 +603,25 @@ pub(crate) fn sleep(time: Option<Duration>) {
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0))? };
+    Ok(received as usize) // not -1, so not negative
+}
+
+/// recv(2) that leaves the bytes where they are (`MSG_PEEK`).
+pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: `buffer` is writable for the length given.
+    let received = unsafe { syscall!(recv(fd.as_raw_fd(), start, length, libc::MSG_PEEK))? };
+    Ok(received as usize) // not -1, so not negative
+}
+
+/// recvmsg(2) into several pieces. At most 1024 (`IOV_MAX`).
+pub(crate) fn receive_pieces(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    // SAFETY: all zeroes is a valid `msghdr`: no address, no control data, no pieces.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = pieces.as_mut_ptr().cast();
+    message.msg_iovlen = pieces.len().min(libc::UIO_MAXIOV as usize);
+    // SAFETY: `IoSliceMut` has the layout of `iovec`, and every piece is writable.
+    let received = unsafe { syscall!(recvmsg(fd.as_raw_fd(), &raw mut message, 0))? };
     Ok(received as usize) // not -1, so not negative
 }
 
@@ -635,4 +699,28 @@ pub(crate) fn borrow<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io
     }
     // SAFETY: not -1, as checked; whether it is open is the kernel's to say, and the borrow ends with this call.
     Ok(call(unsafe { BorrowedFd::borrow_raw(fd) }))
+}
+
+/// open(2) of a device that is always there, to hold a descriptor's place.
+pub(crate) fn open_null() -> io::Result<OwnedFd> {
+    let (path, flags) = (c"/dev/null", libc::O_RDONLY | libc::O_CLOEXEC);
+    // SAFETY: the path ends with NUL; the descriptor returned is new and owned by nobody else.
+    unsafe { Ok(OwnedFd::from_raw_fd(syscall!(open(path.as_ptr(), flags))?)) }
+}
+
+/// Whether a path names a socket, without following a link (lstat(2)).
+pub(crate) fn is_socket_path(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends with NUL, and `status` has room for a `stat`.
+    unsafe { syscall!(lstat(path.as_ptr(), status.as_mut_ptr()))? };
+    // SAFETY: lstat succeeded, so it filled `status` in.
+    Ok(unsafe { status.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+}
+
+/// unlink(2).
+pub(crate) fn unlink(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with NUL.
+    unsafe { syscall!(unlink(path.as_ptr())) }.map(drop)
 }

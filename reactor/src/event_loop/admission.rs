@@ -10,8 +10,8 @@ use super::listener::{AcceptError, Incoming, Listener, ListenerId};
 use super::notice::{Notice, Refusal};
 use super::outside::{Due, Outside};
 use super::peers::UNCOUNTED;
-use super::protocol::{CloseReason, ConnectionId, Protocol};
-use super::reactor::{LISTENER, Reactor, SOURCE, key, message_of};
+use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
+use super::reactor::{LISTENER, Reactor, SOURCE, key};
 use super::session::Session;
 use super::source::{Source, SourceContext, SourceId, Watched, What};
 use super::spawner::Spawn;
@@ -245,7 +245,7 @@ impl<P: Protocol + 'static> Reactor<P> {
             let raw = to.to_raw()?;
             let socket = sys::stream_socket(raw.family())?;
             if let Address::Inet(_) = to {
-                sys::set_no_delay(socket.as_fd())?;
+                sys::set_no_delay(socket.as_fd(), true)?;
             }
             match sys::connect(socket.as_fd(), &raw) {
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),

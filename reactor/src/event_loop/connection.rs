@@ -208,51 +208,58 @@ impl<P: Protocol> Connection<P> {
     /// session demands.
     #[inline]
     fn settle(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
-        loop {
-            if let Err(error) = self.flush(driver, outside) {
-                let unsent = self.session.state.queued() + driver.output.len();
-                return Verdict::Close(CloseReason::of_error(error, unsent));
-            }
-            if !self.session.go_on(&mut driver.output, outside) {
-                break;
-            }
-        }
         if self.session.state.is_plain() && self.session.state.driver == READABLE {
-            return Verdict::Keep;
+            match self.answer(driver, outside) {
+                Ok(true) => return Verdict::Keep,
+                Ok(false) => {}
+                Err(error) => return self.broken(error, driver),
+            }
         }
         self.settle_specially(driver, outside)
     }
 
-    /// Tries to send everything: nothing is queued that the kernel would have taken.
+    /// The usual case, a third of a turn's instructions cheaper than the general one: nothing is left over, nothing special
+    /// is asked for, and the kernel takes the whole answer. `false` if it does not.
     #[inline]
-    fn flush(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<()> {
-        if self.session.state.queued() > 0 {
-            return self.flush_queue(driver, outside);
+    fn answer(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<bool> {
+        let Some(bytes) = driver.output.plain() else { return Ok(false) };
+        if bytes.is_empty() {
+            return Ok(true);
         }
-        if driver.output.is_empty() {
-            return Ok(());
-        }
-        let sent = readiness::transmit(self.socket.as_fd(), &mut driver.output)?;
+        let asked = bytes.len();
+        let sent = match sys::send(self.socket.as_fd(), bytes) {
+            Ok(sent) => sent,
+            Err(error) => return self.not_sent(error),
+        };
         self.stamp = outside.epoch;
-        outside.counters.bytes_out += sent.bytes as u64;
-        if !driver.output.is_empty() {
-            self.queue_rest(sent.blocked, driver, outside);
-        }
-        self.session.sent(outside);
-        Ok(())
-    }
-
-    #[cold]
-    fn queue_rest(&mut self, blocked: bool, driver: &mut Readiness, outside: &mut Outside<P::Message>) {
-        let more = self.session.state.more_or_insert(outside.spare());
-        more.output.append(&mut driver.output);
-        if blocked {
+        outside.counters.bytes_out += sent as u64;
+        driver.output.advance(sent);
+        if sent < asked {
             self.set(BLOCKED);
         }
+        Ok(sent == asked)
     }
 
     #[cold]
-    fn flush_queue(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<()> {
+    fn not_sent(&mut self, error: io::Error) -> io::Result<bool> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.set(BLOCKED),
+            io::ErrorKind::Interrupted => {}
+            _ => return Err(error),
+        }
+        Ok(false)
+    }
+
+    #[cold]
+    fn broken(&self, error: io::Error, driver: &Readiness) -> Verdict {
+        Verdict::Close(CloseReason::of_error(error, self.session.state.queued() + driver.output.len()))
+    }
+
+    /// Tries to send everything: nothing is queued that the kernel would have taken.
+    fn flush(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> io::Result<()> {
+        if self.session.state.queued() == 0 && driver.output.is_empty() {
+            return Ok(());
+        }
         let blocked = self.has(BLOCKED);
         let more = self.session.state.more_or_insert(outside.spare());
         more.output.append(&mut driver.output);
@@ -273,6 +280,14 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn settle_specially(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        loop {
+            if let Err(error) = self.flush(driver, outside) {
+                return self.broken(error, driver);
+            }
+            if !self.session.go_on(&mut driver.output, outside) {
+                break;
+            }
+        }
         match self.session.state.demand() {
             Demand::Continue => {}
             Demand::Abort => return Verdict::Close(CloseReason::Aborted),
@@ -321,7 +336,7 @@ impl<P: Protocol> Connection<P> {
     /// Where there are no edges: watches for what is wanted now. Nothing wanted means not watched at all, because hang-ups
     /// are reported whether asked for or not, on every wait.
     fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
-        if driver.edge {
+        if driver.edge || self.has(CONNECTING) {
             return Ok(());
         }
         let reads = self.has(LINGERING) || self.session.state.wants_input();
@@ -356,7 +371,7 @@ impl<P: Protocol> Connection<P> {
             }
             Err(error) => return Verdict::Close(CloseReason::Io(error)),
         }
-        self.clear(CONNECTING);
+        self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
         outside.drop_timers(&mut self.session.state);
         self.stamp = outside.epoch;
         if flags & (sys::IN | sys::RDHUP) != 0 {

@@ -1,3 +1,5 @@
+//! The numbers that bound what a peer can use up.
+
 use std::time::Duration;
 
 /// What one loop allows its peers. `None` means no limit.

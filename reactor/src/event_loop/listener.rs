@@ -1,11 +1,9 @@
 //! Listening sockets, and what becomes of a connection that arrives when nothing is left to hold it.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,7 +80,7 @@ impl<P> Listener<P> {
         let address = Address::from(&sys::local_address(socket.as_fd())?);
         if let Address::Inet(_) = address {
             // All that one call of a protocol writes goes out in one system call: the kernel need not wait for more.
-            sys::set_no_delay(socket.as_fd())?;
+            sys::set_no_delay(socket.as_fd(), true)?;
         }
         Ok(Listener {
             socket,
@@ -116,7 +114,7 @@ impl<P> Listener<P> {
 impl<P> Drop for Listener<P> {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path); // it may be gone already
+            let _ = sys::unlink(path); // it may be gone already
         }
     }
 }
@@ -130,8 +128,7 @@ impl<P> fmt::Debug for Listener<P> {
 /// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
 /// stands there stays, and binding reports it.
 fn remove_stale(path: &Path) {
-    let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if !is_socket {
+    if !sys::is_socket_path(path).unwrap_or(false) {
         return;
     }
     let answer = sys::RawAddress::unix(path).and_then(|raw| {
@@ -139,18 +136,18 @@ fn remove_stale(path: &Path) {
         sys::connect(probe.as_fd(), &raw)
     });
     if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        let _ = std::fs::remove_file(path);
+        let _ = sys::unlink(path);
     }
 }
 
 /// A descriptor kept in reserve, so that when no other is left a waiting connection can still be accepted and closed: the
 /// peer learns at once, and the listener does not report it again and again.
 #[derive(Debug)]
-pub(crate) struct Reserve(Option<File>);
+pub(crate) struct Reserve(Option<OwnedFd>);
 
 impl Reserve {
     pub(crate) fn new() -> Reserve {
-        Reserve(File::open("/dev/null").ok())
+        Reserve(sys::open_null().ok())
     }
 
     /// Accepts one connection in place of the reserve and closes it. Whether there was one.

@@ -31,7 +31,10 @@ pub(crate) struct Outside<M> {
     pub(crate) counters: Counters,
     /// What `Context::scanned` answers.
     pub(crate) scanned: u32,
-    /// What moved up to the last `has_progressed`.
+    /// Whether the earliest deadline may be another than when the clock was set.
+    pub(crate) deadline_moved: bool,
+    /// What moved up to the last `has_progressed`: bytes, and everything.
+    moved: u64,
     progress: u64,
     now: Option<Instant>,
     /// Memory for left-over bytes that nobody needs right now: a stall costs no allocation.
@@ -140,6 +143,8 @@ impl<M> Outside<M> {
             mailbox_capacity,
             counters: Counters::default(),
             scanned: 0,
+            deadline_moved: false,
+            moved: 0,
             progress: 0,
             now: Some(now),
             spare: Vec::new(),
@@ -190,6 +195,7 @@ impl<M> Outside<M> {
         if self.wheel.len() == 0 {
             self.wheel.pop_due(now); // nothing is due, but from here the wheel sees the new timer from close by
         }
+        self.deadline_moved = true;
         let deadline = later(now, after);
         match state {
             Some(state) => {
@@ -226,14 +232,19 @@ impl<M> Outside<M> {
         self.progress = self.progress.wrapping_sub(1);
     }
 
-    /// Whether anything moved since the last time of asking.
+    /// Whether anything moved since the last time of asking. Mostly it is bytes.
+    #[inline]
     pub(crate) fn has_progressed(&mut self) -> bool {
-        let Counters {
-            accepted, opened, refused, shed, closed, bytes_in, bytes_out, timers, messages, ..
-        } = self.counters;
+        let before = self.moved;
+        self.moved = self.counters.bytes_in + self.counters.bytes_out;
+        self.moved != before || self.has_progressed_otherwise()
+    }
+
+    #[cold]
+    fn has_progressed_otherwise(&mut self) -> bool {
+        let Counters { accepted, opened, refused, shed, closed, timers, messages, .. } = self.counters;
         let before = self.progress;
-        self.progress =
-            accepted + opened + refused + shed + closed + bytes_in + bytes_out + timers + messages;
+        self.progress = accepted + opened + refused + shed + closed + timers + messages;
         self.progress != before
     }
 

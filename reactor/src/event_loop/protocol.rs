@@ -1,5 +1,6 @@
 //! What to say: a protocol reacts to what arrives and never does I/O itself.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -70,7 +71,8 @@ pub trait Protocol {
         let _ = (timer, cx);
     }
 
-    /// A message from another connection, or from a [`Handle`](super::Handle) of another thread.
+    /// A message from another connection, or from a [`Handle`](super::Handle) of another thread. To a connection that is
+    /// being established it comes before `opened`; what it writes then goes out once the connection stands.
     fn message(&mut self, message: Self::Message, cx: &mut Context<'_, Self::Message>) {
         let _ = (message, cx);
     }
@@ -243,6 +245,15 @@ impl fmt::Display for CloseReason {
             CloseReason::Panicked(message) => write!(f, "the protocol panicked: {message}"),
             CloseReason::Io(error) => write!(f, "{error}"),
         }
+    }
+}
+
+/// What a panic said, if it said it in words.
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => (*message).to_owned(),
+        (_, Some(message)) => message.clone(),
+        _ => "(no message)".to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ use super::mailbox::{Handle, Letter, Mailbox};
 use super::notice::{Notice, Observer};
 use super::outside::{Counters, Due, Mail, Outside, Receiver};
 use super::peers::Peers;
-use super::protocol::{CloseReason, ConnectionId, Protocol};
+use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
 use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
@@ -46,7 +46,7 @@ const SPINNING: u64 = 1024;
 /// An event loop: connections that speak the protocol `P`, their timers and their mail.
 ///
 /// It belongs to one thread. Others reach it through a [`Handle`], and a program that wants several cores builds one loop
-/// in each thread. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
+/// in each thread. Dropped, it closes its sockets without a word to the protocols. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
 /// loops after forking.
 ///
 /// ```
@@ -191,6 +191,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         if !self.queue.is_empty() || self.has_mail() {
             return Ok(Some(Duration::ZERO));
         }
+        if !std::mem::take(&mut self.outside.deadline_moved) {
+            return Ok(limit);
+        }
         let Some(deadline) = self.outside.wheel.next_deadline() else { return Ok(limit) };
         if self.armed.is_some_and(|armed| armed <= deadline) {
             return Ok(limit);
@@ -199,7 +202,8 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.armed = Some(deadline);
             return Ok(limit);
         }
-        self.clock_rang = true; // no clock: the timers are looked at in every turn
+        // No clock: a timeout for the wait, and a look at the timers in every turn.
+        (self.clock_rang, self.outside.deadline_moved) = (true, true);
         let until = deadline.saturating_duration_since(self.outside.now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
@@ -331,7 +335,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         let index = ConnectionId::from_key(key).index();
         match key >> 56 {
             _ if key == CLOCK_KEY => {
-                self.clock_rang = true;
+                (self.clock_rang, self.outside.deadline_moved) = (true, true);
                 self.armed = None;
             }
             LISTENER => self.accept_some(index),
@@ -397,6 +401,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     }
 
     fn open_letter(&mut self, letter: Letter<P>) {
+        self.outside.note_progress();
         match letter {
             Letter::Mail(mail) => self.send_off(mail),
             Letter::Run(run) => run(self),
@@ -510,10 +515,19 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Events without any effect, turn after turn, are a defect: here, in a source, or in the kernel. Said once, and again
     /// each time it has gone on twice as long.
+    #[inline]
     fn look_for_spinning(&mut self) {
         if self.batch.is_empty() || self.outside.has_progressed() {
-            self.spin = Spin::default();
-            return;
+            self.spin.turns = 0;
+        } else {
+            self.count_idle_turn();
+        }
+    }
+
+    #[cold]
+    fn count_idle_turn(&mut self) {
+        if self.spin.turns == 0 {
+            self.spin.events = 0;
         }
         self.outside.counters.idle_turns += 1;
         self.spin.turns += 1;
@@ -538,14 +552,5 @@ impl<P: Protocol> fmt::Debug for Reactor<P> {
             .field("connections", &self.connections.len())
             .field("counters", &self.outside.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a panic said, if it said it in words.
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        _ => "(no message)".to_owned(),
     }
 }

@@ -1,9 +1,8 @@
 //! Signals as events: a handler may do next to nothing (signal-safety(7)), so it writes a byte into a pipe that the loop
 //! watches, and the program's function runs in a turn like any other.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
@@ -11,11 +10,12 @@ use signal_hook::low_level::{pipe, unregister};
 use super::protocol::Protocol;
 use super::reactor::Reactor;
 use super::source::{SourceId, What};
+use crate::sys;
 
 /// A signal the loop listens for.
 pub(super) struct Signal<P: Protocol> {
     handler: SigId,
-    pipe: UnixStream,
+    pipe: OwnedFd,
     run: Box<dyn FnMut(&mut Reactor<P>)>,
 }
 
@@ -49,8 +49,7 @@ impl<P: Protocol + 'static> Reactor<P> {
             let problem = format!("signal {signal} cannot be caught");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let (pipe, sender) = UnixStream::pair()?;
-        pipe.set_nonblocking(true)?;
+        let [pipe, sender] = sys::socket_pair()?;
         let handler = pipe::register(signal, sender)?;
         self.watch(What::Signal(Signal { handler, pipe, run: Box::new(run) }))
     }
@@ -63,7 +62,7 @@ impl<P: Protocol> Signal<P> {
 
     pub(super) fn ready(&mut self, reactor: &mut Reactor<P>) -> io::Result<()> {
         let mut bytes = [0; 64];
-        match self.pipe.read(&mut bytes) {
+        match sys::receive(self.pipe.as_fd(), &mut bytes) {
             Ok(_) => (self.run)(reactor),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),

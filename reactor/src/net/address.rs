@@ -1,3 +1,5 @@
+//! Addresses: what a stream socket is bound to or talks to.
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};

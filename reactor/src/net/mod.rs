@@ -1,6 +1,6 @@
 //! Nonblocking sockets.
 //!
-//! Each is one of std's sockets and no larger. What would block answers
+//! Each is a descriptor and no larger, and turns into its counterpart of std and back. What would block answers
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock) at once; register the socket to hear when to try again.
 
 mod address;
@@ -11,14 +11,40 @@ pub use address::Address;
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::Error;
+use crate::sys::{self, RawAddress};
 
 /// Adds to an error what was attempted, and where.
 fn at(operation: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> io::Error {
     move |source| Error::Socket { operation, address: address.to_string(), source }.into_io()
+}
+
+/// The Internet address that a socket of this module has.
+fn inet(address: RawAddress) -> io::Result<SocketAddr> {
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "the socket has no Internet address");
+    address.to_inet().ok_or_else(other)
+}
+
+/// What `{:?}` shows of a socket: where it is, what it is connected to, and its number.
+fn describe(
+    name: &str,
+    fd: BorrowedFd<'_>,
+    peer: Option<SocketAddr>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut description = f.debug_struct(name);
+    if let Some(address) = sys::local_address(fd).ok().and_then(|address| address.to_inet()) {
+        description.field("addr", &address);
+    }
+    if let Some(peer) = peer {
+        description.field("peer", &peer);
+    }
+    description.field("fd", &fd.as_raw_fd()).finish()
 }
 
 #[cfg(test)]

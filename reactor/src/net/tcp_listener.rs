@@ -1,9 +1,11 @@
+//! A listening TCP socket.
+
 use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use super::{TcpStream, at};
+use super::{TcpStream, at, inet};
 use crate::event::Source;
 use crate::readiness::backend::Rearm;
 use crate::readiness::rearm;
@@ -31,7 +33,7 @@ const BACKLOG: i32 = 1024;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpListener {
-    inner: net::TcpListener,
+    inner: OwnedFd,
 }
 
 impl TcpListener {
@@ -71,7 +73,7 @@ impl TcpListener {
     /// ```
     #[must_use]
     pub fn from_std(listener: net::TcpListener) -> TcpListener {
-        TcpListener { inner: listener }
+        TcpListener { inner: listener.into() }
     }
 
     /// The next connection (nonblocking) and its peer's address.
@@ -94,8 +96,7 @@ impl TcpListener {
         let result = sys::accept(self.as_fd());
         rearm::after_accept(self.as_fd());
         let (stream, peer) = result?;
-        let peer = peer.to_inet().ok_or_else(|| io::Error::other("the peer has no Internet address"))?;
-        Ok((TcpStream::from(stream), peer))
+        Ok((TcpStream::from(stream), inet(peer)?))
     }
 
     /// Where it listens.
@@ -109,7 +110,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        inet(sys::local_address(self.as_fd())?)
     }
 
     /// Sets the time to live of the packets it sends (`IP_TTL`).
@@ -124,7 +125,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.inner.set_ttl(ttl)
+        sys::set_time_to_live(self.as_fd(), ttl)
     }
 
     /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpListener::set_ttl).
@@ -132,7 +133,7 @@ impl TcpListener {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.inner.ttl()
+        sys::time_to_live(self.as_fd())
     }
 
     /// The pending error (`SO_ERROR`), which asking clears.
@@ -168,7 +169,7 @@ impl Source for TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        super::describe("TcpListener", self.as_fd(), None, f)
     }
 }
 

@@ -1,9 +1,11 @@
+//! A TCP connection.
+
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use super::at;
+use super::{at, inet};
 use crate::event::Source;
 use crate::readiness::backend::Rearm;
 use crate::readiness::rearm;
@@ -27,7 +29,7 @@ use crate::{Interest, Registry, Token};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    inner: net::TcpStream,
+    inner: OwnedFd,
 }
 
 impl TcpStream {
@@ -81,7 +83,7 @@ impl TcpStream {
     /// ```
     #[must_use]
     pub fn from_std(stream: net::TcpStream) -> TcpStream {
-        TcpStream { inner: stream }
+        TcpStream { inner: stream.into() }
     }
 
     /// The other side.
@@ -97,7 +99,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.peer_addr()
+        inet(sys::peer_address(self.as_fd())?)
     }
 
     /// This side.
@@ -113,7 +115,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        inet(sys::local_address(self.as_fd())?)
     }
 
     /// Ends one direction or both. `Write` sends a FIN after what is queued: the peer reads on to the end of the stream, and
@@ -132,7 +134,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.inner.shutdown(how)
+        sys::shutdown(self.as_fd(), how)
     }
 
     /// Whether small writes leave at once (`TCP_NODELAY`) or are gathered while the peer's acknowledgement is awaited.
@@ -149,7 +151,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.inner.set_nodelay(nodelay)
+        sys::set_no_delay(self.as_fd(), nodelay)
     }
 
     /// The value of `TCP_NODELAY`; see [`set_nodelay`](TcpStream::set_nodelay).
@@ -157,7 +159,7 @@ impl TcpStream {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.inner.nodelay()
+        sys::no_delay(self.as_fd())
     }
 
     /// Sets the time to live of the packets it sends (`IP_TTL`).
@@ -174,7 +176,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.inner.set_ttl(ttl)
+        sys::set_time_to_live(self.as_fd(), ttl)
     }
 
     /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpStream::set_ttl).
@@ -182,7 +184,7 @@ impl TcpStream {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.inner.ttl()
+        sys::time_to_live(self.as_fd())
     }
 
     /// The pending error (`SO_ERROR`), which asking clears: why a connection attempt failed, for one.
@@ -220,7 +222,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let result = self.inner.peek(buf);
+        let result = sys::peek(self.as_fd(), buf);
         rearm::after_read(self.as_fd(), buf.len(), &result);
         result
     }
@@ -253,13 +255,13 @@ impl TcpStream {
 
 impl Read for &TcpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let result = (&self.inner).read(buf);
+        let result = sys::receive(self.as_fd(), buf);
         rearm::after_read(self.as_fd(), buf.len(), &result);
         result
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = (&self.inner).read_vectored(bufs);
+        let result = sys::receive_pieces(self.as_fd(), bufs);
         rearm::after_read(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
         result
     }
@@ -277,13 +279,13 @@ impl Read for TcpStream {
 
 impl Write for &TcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let result = (&self.inner).write(buf);
+        let result = sys::send(self.as_fd(), buf);
         rearm::after_write(self.as_fd(), buf.len(), &result);
         result
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = (&self.inner).write_vectored(bufs);
+        let result = sys::send_pieces(self.as_fd(), bufs);
         rearm::after_write(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
         result
     }
@@ -325,7 +327,7 @@ impl Source for TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        super::describe("TcpStream", self.as_fd(), self.peer_addr().ok(), f)
     }
 }
 

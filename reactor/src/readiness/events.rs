@@ -1,3 +1,5 @@
+//! The list that one poll fills in.
+
 use std::fmt;
 use std::slice;
 

@@ -1,3 +1,5 @@
+//! What a registration asks for, and how often it is told.
+
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::{BitOr, BitOrAssign};

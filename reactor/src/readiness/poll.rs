@@ -1,3 +1,5 @@
+//! The wait at the heart of a loop.
+
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Where sources are registered.
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

@@ -1,3 +1,5 @@
+//! What can be registered.
+
 use std::io;
 
 use super::registry::Registry;

@@ -1,3 +1,5 @@
+//! What a source is recognised by.
+
 /// What the caller wants to hear when a source is ready: any `usize`, all of whose bits are the caller's.
 ///
 /// Usually an index into the caller's table of connections. Tokens need not be unique.

@@ -1,3 +1,5 @@
+//! Ending a wait from another thread.
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

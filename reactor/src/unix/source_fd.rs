@@ -1,3 +1,5 @@
+//! Any descriptor as a source.
+
 use std::io;
 use std::os::fd::RawFd;
 

@@ -10,8 +10,7 @@ use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
 use crate::event_loop::outside::{Due, Mail, Outside, Receiver};
-use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol, Timeout};
-use crate::event_loop::reactor::message_of;
+use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol, Timeout, message_of};
 use crate::event_loop::session::{Demand, Session};
 use crate::sys::{self, Direction};
 

@@ -1,0 +1,99 @@
+//! The kernel says no at inconvenient moments (strace injects it), and every question is answered all the same.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use zen_server::services::zen::APHORISMS;
+use zen_tests::{Client, PATIENCE, Server, is_installed, on_every_backend, wait_until};
+
+/// Every way to wait for readiness; a kernel or a backend that lacks one is not disturbed by it (`?`).
+const WAITS: &str = "?epoll_wait,?epoll_pwait,?epoll_pwait2,?ppoll,?poll,?pselect6,?select";
+
+on_every_backend! {
+    fn an_interrupted_call_is_made_again(backend) {
+        for calls in [WAITS, "recvfrom", "sendto", "accept4"] {
+            answers_despite(backend, calls, "EINTR", "2+2");
+        }
+    }
+
+    fn an_aborted_connection_is_not_the_end_of_the_listener(backend) {
+        for error in ["ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN"] {
+            answers_despite(backend, "accept4", error, "1+2");
+        }
+    }
+
+    fn a_lack_of_descriptors_or_memory_passes(backend) {
+        for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+            answers_despite(backend, "accept4", error, "2+3");
+        }
+    }
+
+    fn a_lack_of_buffers_for_sending_passes(backend) {
+        answers_despite(backend, "sendto", "ENOBUFS", "2+3");
+    }
+
+    fn would_block_although_it_would_not_loses_nothing(backend) {
+        for calls in ["recvfrom", "sendto", "accept4"] {
+            answers_despite(backend, calls, "EAGAIN", "2+3");
+        }
+    }
+}
+
+#[test]
+fn an_old_kernel_without_nanosecond_waits_will_do() {
+    answers_despite("epoll", "?epoll_pwait2", "ENOSYS", "1+");
+}
+
+/// Has clients ask while these calls fail this way: `when` is strace's FIRST+STEP.
+#[track_caller]
+fn answers_despite(backend: &str, calls: &str, error: &str, when: &str) {
+    if !is_installed("strace") {
+        return;
+    }
+    let inject = format!("inject={calls}:error={error}:when={when}");
+    let trace = format!("trace={calls}");
+    let tracing = ["-f", "-q", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let server = Server::traced(&tracing, &["--backend", backend, "-q"]);
+    for _ in 0..6 {
+        ask_everything(&server, &inject);
+    }
+}
+
+/// Asks each question a few times on one connection. A server short of descriptors may hang up on a newcomer; then it asks
+/// again on another one.
+#[track_caller]
+fn ask_everything(server: &Server, inject: &str) {
+    wait_until(inject, || {
+        let mut client = server.connect();
+        (0..3).all(|_| APHORISMS.iter().all(|(question, answer)| is_answered(&mut client, question, answer)))
+    });
+}
+
+/// Asks and checks the answer; `false` if the server hung up.
+#[track_caller]
+fn is_answered(client: &mut Client<TcpStream>, question: &str, answer: &str) -> bool {
+    // The kernel tells of each arrival once. If it then said "there is nothing" although there was, it says no more until
+    // something else arrives; so this client sends its question in pieces, and a little more whenever it has to wait.
+    client.0.set_nodelay(true).expect("TCP");
+    let _ = (client.0.write_all(&question.as_bytes()[..5]), client.0.write_all(&question.as_bytes()[5..]));
+    client.0.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
+    let mut heard = Vec::new();
+    let mut nudges = 0;
+    let started = std::time::Instant::now();
+    while heard.iter().filter(|&&byte| byte == b'.').count() <= nudges {
+        assert!(started.elapsed() < PATIENCE, "no answer to {question:?}, only {heard:?}");
+        let mut buffer = [0; 256];
+        match client.0.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => heard.extend_from_slice(&buffer[..length]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                nudges += usize::from(client.0.write_all(b"?").is_ok());
+            }
+            Err(_) => return false,
+        }
+    }
+    let expected = answer.to_owned() + &"Error: unknown aphorism.".repeat(nudges);
+    assert_eq!(String::from_utf8_lossy(&heard), expected);
+    true
+}

@@ -1,0 +1,241 @@
+//! The zen service: a question that ends with `?` gets an answer that ends with `.`.
+//!
+//! ```text
+//! Beautiful is better than?  ->  Ugly.
+//! Explicit is better than?   ->  Implicit.
+//! Simple is better than?     ->  Complex.
+//! anything else?             ->  Error: unknown aphorism.
+//! ```
+//!
+//! A client may ask as often as it likes. TCP is a stream, so a question may arrive in pieces and several in one piece:
+//! every `?` ends one question, and every other byte, line ends included, belongs to a question.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use reactor::event_loop::{CloseReason, Context, Protocol, Timer};
+
+use crate::events;
+use crate::peer::{Peer, Peers};
+
+/// The port of the classic texts.
+pub const DEFAULT_PORT: u16 = 1060;
+
+/// The questions that have an answer, with it.
+pub const APHORISMS: [(&str, &str); 3] = [
+    ("Beautiful is better than?", "Ugly."),
+    ("Explicit is better than?", "Implicit."),
+    ("Simple is better than?", "Complex."),
+];
+
+/// Bytes of the longest question, its `?` included. Whoever sends more is told so and hung up on: without a bound, one
+/// client that never asks could fill the memory.
+pub const LONGEST_QUESTION: usize = 4096;
+
+/// What there is to answer, in one byte: an index into [`APHORISMS`], or an error.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The other half of an aphorism.
+    Aphorism(u8),
+    /// The question is none of the three.
+    Unknown,
+    /// More than [`LONGEST_QUESTION`] bytes.
+    TooLong,
+}
+
+impl Answer {
+    /// What a question, its `?` included, is answered with.
+    ///
+    /// ```
+    /// use zen_server::services::zen::Answer;
+    /// assert_eq!(Answer::to(b"Simple is better than?").text(), "Complex.");
+    /// assert_eq!(Answer::to(b"What is better?").text(), "Error: unknown aphorism.");
+    /// ```
+    #[must_use]
+    pub fn to(question: &[u8]) -> Answer {
+        if question.len() > LONGEST_QUESTION {
+            return Answer::TooLong;
+        }
+        let mut aphorisms = (0..).zip(APHORISMS);
+        let known = aphorisms.find(|(_, (known, _))| known.as_bytes() == question);
+        known.map_or(Answer::Unknown, |(index, _)| Answer::Aphorism(index))
+    }
+
+    /// The bytes that go over the wire.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Answer::Aphorism(index) => APHORISMS[usize::from(index)].1,
+            Answer::Unknown => "Error: unknown aphorism.",
+            Answer::TooLong => "Error: question too long.",
+        }
+    }
+}
+
+/// What all conversations of one loop share: how long an answer takes, what was counted, and the clients' addresses.
+#[derive(Debug, Default)]
+pub struct Service {
+    delay: Option<Duration>,
+    totals: Totals,
+    peers: Peers,
+}
+
+impl Service {
+    /// A service whose answers take `delay` each: the texts' "expensive answer".
+    #[must_use]
+    pub fn new(delay: Option<Duration>) -> Rc<Service> {
+        Rc::new(Service { delay, ..Service::default() })
+    }
+
+    /// The protocol for one more connection, from `peer` (`None`: over a Unix socket).
+    #[must_use]
+    pub fn converse(self: &Rc<Self>, peer: Option<SocketAddr>) -> Conversation {
+        Conversation { service: Rc::clone(self), peer: self.peers.remember(peer), pending: None }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+}
+
+/// Counts of everything since the start.
+#[derive(Debug, Default)]
+pub struct Totals {
+    connections: Cell<u64>,
+    questions: Cell<u64>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+impl Totals {
+    /// Questions answered.
+    #[must_use]
+    pub fn questions(&self) -> u64 {
+        self.questions.get()
+    }
+}
+
+/// `3 connections, 9 questions; 207 bytes received, 66 sent`: questions in bytes, and answers.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (connections, questions) = (self.connections.get(), self.questions.get());
+        let (received, sent) = (self.received.get(), self.sent.get());
+        write!(
+            f,
+            "{connections} connection{}, {questions} question{}; ",
+            plural(connections),
+            plural(questions)
+        )?;
+        write!(f, "{received} byte{} received, {sent} sent", plural(received))
+    }
+}
+
+/// One connection's side of the service.
+///
+/// With ten thousand idle clients each byte here is ten thousand, so it remembers only whom it talks to and, while an
+/// expensive answer is being worked out, which one.
+#[derive(Debug)]
+pub struct Conversation {
+    service: Rc<Service>,
+    peer: Peer,
+    pending: Option<Answer>,
+}
+
+const _: () = assert!(size_of::<Conversation>() <= 24, "an idle client must stay small");
+
+impl Conversation {
+    /// Answers at once, or, if answers are expensive, later: no other question is looked at until then, so the answers
+    /// stay in order, and no other client has to wait.
+    fn answer(&mut self, answer: Answer, cx: &mut Context<'_, Infallible>) {
+        match self.service.delay {
+            None => self.say(answer, cx),
+            Some(delay) => {
+                self.pending = Some(answer);
+                cx.pause_reading();
+                cx.start_timer(delay);
+            }
+        }
+    }
+
+    fn say(&self, answer: Answer, cx: &mut Context<'_, Infallible>) {
+        let text = answer.text();
+        cx.write(text.as_bytes());
+        add(&self.service.totals.questions, 1);
+        add(&self.service.totals.sent, text.len());
+    }
+
+    fn refuse(&self, cx: &mut Context<'_, Infallible>) {
+        cx.write(Answer::TooLong.text().as_bytes());
+        cx.close();
+        add(&self.service.totals.sent, Answer::TooLong.text().len());
+        events::refused(&self.service.peers.name(&self.peer), Answer::TooLong.text());
+    }
+}
+
+impl Protocol for Conversation {
+    type Message = Infallible;
+
+    fn opened(&mut self, _: &mut Context<'_, Infallible>) {
+        add(&self.service.totals.connections, 1);
+        events::accepted(&self.service.peers.name(&self.peer));
+    }
+
+    /// Answers one question after the other until there is none, or until answering has to wait: for a delay, for room in
+    /// the output (64 KiB of `?` are 1.5 MB of errors), or for good. What is left comes again when the wait is over.
+    fn received(&mut self, input: &[u8], cx: &mut Context<'_, Infallible>) -> usize {
+        let mut consumed = 0;
+        // The beginning of a question that arrives in pieces was searched when its earlier pieces came.
+        let mut searched = cx.scanned();
+        while !cx.is_stopped() {
+            let rest = &input[consumed..];
+            let end = memchr::memchr(b'?', &rest[searched..]).map(|at| searched + at + 1);
+            if end.unwrap_or(rest.len()) > LONGEST_QUESTION {
+                self.refuse(cx);
+                consumed = input.len();
+                break;
+            }
+            let Some(end) = end else {
+                cx.set_scanned(rest.len());
+                break;
+            };
+            let question = &rest[..end];
+            let answer = Answer::to(question);
+            events::asked(question, answer.text());
+            self.answer(answer, cx);
+            (consumed, searched) = (consumed + end, 0);
+        }
+        add(&self.service.totals.received, consumed);
+        consumed
+    }
+
+    fn timer(&mut self, _: Timer, cx: &mut Context<'_, Infallible>) {
+        if let Some(answer) = self.pending.take() {
+            self.say(answer, cx);
+        }
+        cx.resume_reading();
+    }
+
+    fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, Infallible>) {
+        if let CloseReason::MidRequest(unfinished) = reason {
+            add(&self.service.totals.received, *unfinished);
+        }
+        events::closed(&self.service.peers.name(&self.peer), reason);
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.service.peers.forget(&self.peer);
+    }
+}
+
+fn add(counter: &Cell<u64>, more: usize) {
+    counter.set(counter.get().wrapping_add(more as u64));
+}
