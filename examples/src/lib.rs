@@ -1,1 +1,1 @@
-
+//! The examples are programs: `cargo run -p zen-examples --example NAME`.

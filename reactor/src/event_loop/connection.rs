@@ -46,6 +46,8 @@ const PROGRESS: u16 = 1 << 7;
 const QUEUED: u16 = 1 << 8;
 /// Closed; freed at the end of the turn.
 const DEAD: u16 = 1 << 9;
+/// The kernel refused a whole transmission, in spite of all we know.
+const REFUSED: u16 = 1 << 10;
 
 /// What a call leaves to be done with its connection.
 #[derive(Debug)]
@@ -152,7 +154,13 @@ impl<P: Protocol> Connection<P> {
                 }
                 self.session.input(&driver.input[..received], &mut driver.output, outside);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The event said otherwise: ask once more, because an edge does not repeat itself.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if flags & sys::IN != 0 {
+                    self.set(UNREAD);
+                }
+            }
+            Err(error) if readiness::is_passing(&error) => self.set(UNREAD),
             Err(error) => return Verdict::Close(CloseReason::of_error(error, self.session.state.queued())),
         }
         self.settle(driver, outside)
@@ -179,7 +187,9 @@ impl<P: Protocol> Connection<P> {
         self.session.tell_drained(&mut driver.output, outside);
         if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
             self.clear(UNREAD);
-            return self.read(0, driver, outside);
+            // What the event told besides input is forgotten by now. The end of the stream may be behind a short read, and
+            // an edge does not repeat itself: only `WouldBlock` says that nothing is left.
+            return self.read(sys::RDHUP, driver, outside);
         }
         self.settle(driver, outside)
     }
@@ -243,8 +253,8 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn not_sent(&mut self, error: io::Error) -> io::Result<bool> {
         match error.kind() {
-            io::ErrorKind::WouldBlock => self.set(BLOCKED),
-            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => self.set(BLOCKED | REFUSED),
+            _ if readiness::is_passing(&error) => {}
             _ => return Err(error),
         }
         Ok(false)
@@ -271,7 +281,7 @@ impl<P: Protocol> Connection<P> {
                 outside.counters.bytes_out += sent.bytes as u64;
             }
             if sent.blocked {
-                self.set(BLOCKED);
+                self.set(if sent.bytes > 0 { BLOCKED } else { BLOCKED | REFUSED });
             }
         }
         self.session.sent(outside);
@@ -334,8 +344,13 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Where there are no edges: watches for what is wanted now. Nothing wanted means not watched at all, because hang-ups
-    /// are reported whether asked for or not, on every wait.
+    /// are reported whether asked for or not, on every wait. Where there are edges, one that may be lost is asked for anew.
     fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
+        let refused = self.has(REFUSED);
+        self.clear(REFUSED);
+        if driver.edge && refused {
+            return driver.rewatch(self.socket.as_fd(), outside.id.key());
+        }
         if driver.edge || self.has(CONNECTING) {
             return Ok(());
         }

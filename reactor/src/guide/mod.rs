@@ -1,1 +1,18 @@
-//! (to come)
+//! The guide: the same as the reference, as chapters.
+//!
+//! | chapter | for whom |
+//! |---|---|
+//! | [`the_turn`] | whoever wants to know what happens when, and why in this order |
+//! | [`coming_from`] | whoever knows mio, tokio, asyncio or calloop, and is about to be surprised |
+//! | [`choosing_a_backend`] | whoever asks what select, poll and epoll have to do with it |
+//!
+//! All code in it is compiled and run with the tests.
+
+#[doc = include_str!("the_turn.md")]
+pub mod the_turn {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
+
+#[doc = include_str!("choosing_a_backend.md")]
+pub mod choosing_a_backend {}

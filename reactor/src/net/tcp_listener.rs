@@ -81,6 +81,17 @@ impl TcpListener {
     /// # Errors
     /// `WouldBlock` if none is waiting. Others concern that one connection (`ECONNABORTED`) or this process's resources
     /// (`EMFILE`, `ENFILE`): the listener stays good, and the connection stays in the queue, so do not try again at once.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// # let listener = reactor::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// match listener.accept() {
+    ///     Ok((stream, peer)) => println!("{peer} is here: {stream:?}"),
+    ///     Err(error) if error.kind() == ErrorKind::WouldBlock => println!("that was all"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let result = sys::accept(self.as_fd());
         rearm::after_accept(self.as_fd());
@@ -92,6 +103,12 @@ impl TcpListener {
     ///
     /// # Errors
     /// What getsockname(2) says.
+    ///
+    /// ```
+    /// # let listener = reactor::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert_ne!(listener.local_addr()?.port(), 0); // it was picked
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet(sys::local_address(self.as_fd())?)
     }
@@ -100,11 +117,18 @@ impl TcpListener {
     ///
     /// # Errors
     /// What setsockopt(2) says.
+    ///
+    /// ```
+    /// # let listener = reactor::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// listener.set_ttl(64)?;
+    /// assert_eq!(listener.ttl()?, 64);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         sys::set_time_to_live(self.as_fd(), ttl)
     }
 
-    /// The time to live of the packets it sends (`IP_TTL`).
+    /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpListener::set_ttl).
     ///
     /// # Errors
     /// What getsockopt(2) says.
@@ -116,6 +140,12 @@ impl TcpListener {
     ///
     /// # Errors
     /// What getsockopt(2) says.
+    ///
+    /// ```
+    /// # let listener = reactor::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert!(listener.take_error()?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let result = sys::take_error(self.as_fd());
         rearm::after_take_error(self.as_fd(), &result);

@@ -41,6 +41,25 @@ impl TcpStream {
     /// # Errors
     /// What can be known at once, such as no route or no descriptor left. The error holds a [`reactor::Error`](crate::Error)
     /// that names the address.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reactor::net::TcpStream;
+    /// /// To be called when `stream` was told to be writable: connected, not yet, or why not.
+    /// fn finish_connect(stream: &TcpStream) -> std::io::Result<bool> {
+    ///     if let Some(error) = stream.take_error()? {
+    ///         return Err(error);
+    ///     }
+    ///     match stream.peer_addr() {
+    ///         Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+    ///         result => result.map(|_| true),
+    ///     }
+    /// }
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # while !finish_connect(&stream)? {}
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         let connect = || {
             let raw = RawAddress::inet(addr);
@@ -71,6 +90,14 @@ impl TcpStream {
     ///
     /// # Errors
     /// `NotConnected`, and what else getpeername(2) says.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         inet(sys::peer_address(self.as_fd())?)
     }
@@ -79,6 +106,14 @@ impl TcpStream {
     ///
     /// # Errors
     /// What getsockname(2) says.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// assert_eq!(stream.local_addr()?, peer.peer_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet(sys::local_address(self.as_fd())?)
     }
@@ -88,6 +123,16 @@ impl TcpStream {
     ///
     /// # Errors
     /// `NotConnected`, and what else shutdown(2) says.
+    ///
+    /// ```
+    /// use std::{io::Read, net::Shutdown};
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// stream.shutdown(Shutdown::Write)?;
+    /// assert_eq!(peer.read(&mut [0; 8])?, 0); // the end of the stream
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         sys::shutdown(self.as_fd(), how)
     }
@@ -96,11 +141,20 @@ impl TcpStream {
     ///
     /// # Errors
     /// What setsockopt(2) says.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// stream.set_nodelay(true)?;
+    /// assert!(stream.nodelay()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         sys::set_no_delay(self.as_fd(), nodelay)
     }
 
-    /// The value of `TCP_NODELAY`.
+    /// The value of `TCP_NODELAY`; see [`set_nodelay`](TcpStream::set_nodelay).
     ///
     /// # Errors
     /// What getsockopt(2) says.
@@ -112,11 +166,20 @@ impl TcpStream {
     ///
     /// # Errors
     /// What setsockopt(2) says.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// stream.set_ttl(64)?;
+    /// assert_eq!(stream.ttl()?, 64);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         sys::set_time_to_live(self.as_fd(), ttl)
     }
 
-    /// The time to live of the packets it sends (`IP_TTL`).
+    /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpStream::set_ttl).
     ///
     /// # Errors
     /// What getsockopt(2) says.
@@ -128,6 +191,14 @@ impl TcpStream {
     ///
     /// # Errors
     /// What getsockopt(2) says.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = reactor::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// assert!(stream.take_error()?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let result = sys::take_error(self.as_fd());
         rearm::after_take_error(self.as_fd(), &result);
@@ -138,6 +209,18 @@ impl TcpStream {
     ///
     /// # Errors
     /// `WouldBlock`, and what else recv(2) says.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let mut stream = reactor::net::TcpStream::from_std(client);
+    /// peer.write_all(b"flat")?;
+    /// assert_eq!(stream.peek(&mut [0; 8])?, 4);
+    /// assert_eq!(stream.read(&mut [0; 8])?, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         let result = sys::peek(self.as_fd(), buf);
         rearm::after_read(self.as_fd(), buf.len(), &result);

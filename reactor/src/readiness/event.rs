@@ -1,5 +1,16 @@
 //! What a wait reports.
 //!
+//! One bit may hold more than one truth (the end of the stream is readable), so ask for all that matter:
+//!
+//! ```
+//! use reactor::event::Event;
+//! fn react(event: &Event) {
+//!     if event.is_readable() { /* read until WouldBlock */ }
+//!     if event.is_writable() { /* write what is unsent */ }
+//!     if event.is_error() || event.is_write_closed() { /* ask take_error, give up what is unsent */ }
+//! }
+//! ```
+//!
 //! What each state of a source looks like on Linux to who asked for all three interests, with every backend (a test makes this
 //! table from what the kernel really tells):
 #![doc = include_str!("truth_table.md")]

@@ -34,24 +34,43 @@ impl Events {
     }
 
     /// How many events one poll may report.
+    ///
+    /// ```
+    /// assert_eq!(reactor::Events::with_capacity(0).capacity(), 1);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.ready.capacity()
     }
 
     /// Whether the last poll reported nothing: its timeout passed.
+    ///
+    /// ```
+    /// assert!(reactor::Events::with_capacity(8).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty()
     }
 
     /// The events of the last poll.
+    ///
+    /// ```
+    /// let events = reactor::Events::with_capacity(8);
+    /// assert_eq!(events.iter().len(), 0);
+    /// ```
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter { rest: self.ready.iter() }
     }
 
     /// Forgets the events; a poll does so by itself.
+    ///
+    /// ```
+    /// let mut events = reactor::Events::with_capacity(8);
+    /// events.clear();
+    /// assert!(events.is_empty());
+    /// ```
     pub fn clear(&mut self) {
         self.ready.clear();
     }

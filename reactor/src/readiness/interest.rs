@@ -25,30 +25,55 @@ impl Interest {
     pub const PRIORITY: Interest = Interest(NonZeroU8::MIN.saturating_add(3));
 
     /// Both interests together; the same as `|`.
+    ///
+    /// ```
+    /// use reactor::Interest;
+    /// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+    /// assert_eq!(BOTH, Interest::READABLE | Interest::WRITABLE);
+    /// ```
     #[must_use]
     pub const fn add(self, other: Interest) -> Interest {
         Interest(self.0.saturating_add(other.0.get() & !self.0.get()))
     }
 
     /// What is left without `other`, or `None` if nothing is.
+    ///
+    /// ```
+    /// use reactor::Interest;
+    /// let both = Interest::READABLE | Interest::WRITABLE;
+    /// assert_eq!(both.remove(Interest::READABLE), Some(Interest::WRITABLE));
+    /// assert_eq!(both.remove(both), None);
+    /// ```
     #[must_use]
     pub fn remove(self, other: Interest) -> Option<Interest> {
         NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
     }
 
     /// Whether [`READABLE`](Interest::READABLE) is part of it.
+    ///
+    /// ```
+    /// assert!(reactor::Interest::READABLE.is_readable());
+    /// ```
     #[must_use]
     pub const fn is_readable(self) -> bool {
         self.0.get() & Interest::READABLE.0.get() != 0
     }
 
     /// Whether [`WRITABLE`](Interest::WRITABLE) is part of it.
+    ///
+    /// ```
+    /// assert!(reactor::Interest::WRITABLE.is_writable());
+    /// ```
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.0.get() & Interest::WRITABLE.0.get() != 0
     }
 
     /// Whether [`PRIORITY`](Interest::PRIORITY) is part of it.
+    ///
+    /// ```
+    /// assert!(reactor::Interest::PRIORITY.is_priority());
+    /// ```
     #[must_use]
     pub const fn is_priority(self) -> bool {
         self.0.get() & Interest::PRIORITY.0.get() != 0
@@ -88,9 +113,12 @@ impl fmt::Debug for Interest {
 pub enum Trigger {
     /// Once per change: read or write until [`WouldBlock`](std::io::ErrorKind::WouldBlock) (or until a transfer is
     /// shorter than asked) before waiting again.
+    ///
+    /// select and poll have no edges. There it is emulated: what was told is not told again before the source was read or
+    /// written, nor are news about it; and a source that was read but not drained may be told again.
     Edge,
     /// On every wait, as long as it is so.
     Level,
-    /// Once; then silence until the next `reregister`.
+    /// Once; then silence until the next [`reregister_with`](crate::Registry::reregister_with).
     OneShot,
 }

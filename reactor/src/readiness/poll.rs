@@ -71,6 +71,12 @@ impl Poll {
     }
 
     /// Where its sources are registered.
+    ///
+    /// ```
+    /// let poll = reactor::Poll::new()?;
+    /// let for_another_thread = poll.registry().try_clone()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -123,6 +129,14 @@ impl Poll {
 
 impl AsRawFd for Poll {
     /// epoll's descriptor, to nest it in another loop. select and poll have none: -1.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    /// use reactor::{Backend, Poll};
+    /// assert!(Poll::with_backend(Backend::Epoll)?.as_raw_fd() > 0);
+    /// assert_eq!(Poll::with_backend(Backend::Poll)?.as_raw_fd(), -1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn as_raw_fd(&self) -> RawFd {
         self.registry.as_raw_fd()
     }

@@ -170,6 +170,12 @@ impl Registry {
     }
 
     /// The kernel interface behind it. Never [`Backend::Auto`].
+    ///
+    /// ```
+    /// use reactor::{Backend, Poll};
+    /// assert_eq!(Poll::with_backend(Backend::Poll)?.registry().backend(), Backend::Poll);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.selector.backend()

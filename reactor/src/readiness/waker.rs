@@ -41,6 +41,14 @@ impl Waker {
     ///
     /// # Errors
     /// There is no descriptor left (`EMFILE`), or the kernel has no room (epoll_ctl(2), `ENOSPC`).
+    ///
+    /// ```
+    /// use reactor::{Poll, Token, Waker};
+    /// let poll = Poll::new()?;
+    /// let for_mail = Waker::new(poll.registry(), Token(0))?;
+    /// let for_shutdown = Waker::new(poll.registry(), Token(1))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         let fd = WakerFd::new()?;
         let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
@@ -53,6 +61,17 @@ impl Waker {
     ///
     /// # Errors
     /// None that are known; what the kernel says about a write to an eventfd.
+    ///
+    /// ```
+    /// use reactor::{Events, Poll, Token, Waker};
+    /// let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(8));
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// waker.wake()?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?; // ends at once
+    /// assert_eq!(events.iter().count(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wake(&self) -> io::Result<()> {
         self.selector.wake(&self.fd)
     }

@@ -8,10 +8,16 @@ pub trait Frames {
     /// As [`Protocol::Message`].
     type Message;
 
+    /// The byte that ends a frame.
+    fn delimiter(&self) -> u8;
+
+    /// Bytes of the longest frame, without its delimiter.
+    fn longest(&self) -> usize;
+
     /// A frame arrived; its delimiter is cut off.
     fn frame(&mut self, frame: &[u8], cx: &mut Context<'_, Self::Message>);
 
-    /// More than the longest frame arrived without a delimiter. Whatever this answers, the connection is closed.
+    /// A frame is longer than the longest. Whatever this answers, the connection is closed.
     fn too_long(&mut self, cx: &mut Context<'_, Self::Message>) {
         let _ = cx;
     }
@@ -47,7 +53,7 @@ pub trait Frames {
     }
 }
 
-/// Cuts input into frames at a delimiter and hands them to `F`, each at most so long.
+/// Makes a protocol of frames one of bytes.
 ///
 /// Input is searched once, however small the pieces it comes in, and the frames of one piece are answered one after the
 /// other for as long as there is room for the answers.
@@ -59,35 +65,32 @@ pub trait Frames {
 /// struct Shout;
 /// impl Frames for Shout {
 ///     type Message = ();
+///     fn delimiter(&self) -> u8 { b'\n' }
+///     fn longest(&self) -> usize { 80 }
 ///     fn frame(&mut self, line: &[u8], cx: &mut Context<'_, ()>) {
 ///         cx.write(&line.to_ascii_uppercase());
 ///         cx.write(b"!\n");
 ///     }
 /// }
 ///
-/// let mut peer = InMemory::new(Delimited::new(Shout, b'\n', 80));
+/// let mut peer = InMemory::new(Delimited(Shout));
 /// peer.input(b"one\ntw");
 /// peer.input(b"o\n");
 /// assert_eq!(peer.take_output(), b"ONE!\nTWO!\n");
 /// ```
 #[derive(Debug)]
-pub struct Delimited<F> {
-    frames: F,
-    longest: u32,
-    delimiter: u8,
-}
-
-impl<F> Delimited<F> {
-    /// Frames end with `delimiter` and have at most `longest` bytes before it (cut to 4 GiB).
-    pub fn new(frames: F, delimiter: u8, longest: usize) -> Delimited<F> {
-        Delimited { frames, longest: u32::try_from(longest).unwrap_or(u32::MAX), delimiter }
-    }
-}
+pub struct Delimited<F>(
+    /// What gets the frames.
+    pub F,
+);
 
 impl<F: Frames> Delimited<F> {
-    fn refuse(&mut self, cx: &mut Context<'_, F::Message>) {
-        self.frames.too_long(cx);
+    /// The conversation is over: what is here of the input is thrown away.
+    #[cold]
+    fn refuse(&mut self, input: &[u8], cx: &mut Context<'_, F::Message>) -> usize {
+        self.0.too_long(cx);
         cx.close();
+        input.len()
     }
 }
 
@@ -99,18 +102,18 @@ impl<F: Frames> Protocol for Delimited<F> {
         let (mut consumed, mut scanned) = (0, cx.scanned());
         loop {
             let rest = &input[consumed..];
-            let Some(length) = memchr::memchr(self.delimiter, &rest[scanned..]).map(|at| scanned + at) else {
-                if rest.len() > self.longest as usize {
-                    self.refuse(cx);
+            let Some(length) = memchr::memchr(self.0.delimiter(), &rest[scanned..]).map(|at| scanned + at)
+            else {
+                if rest.len() > self.0.longest() {
+                    return self.refuse(input, cx);
                 }
                 cx.set_scanned(rest.len());
                 return consumed;
             };
-            if length > self.longest as usize {
-                self.refuse(cx);
-                return consumed;
+            if length > self.0.longest() {
+                return self.refuse(input, cx);
             }
-            self.frames.frame(&rest[..length], cx);
+            self.0.frame(&rest[..length], cx);
             (consumed, scanned) = (consumed + length + 1, 0);
             if consumed == input.len() || cx.is_stopped() {
                 return consumed;
@@ -119,21 +122,21 @@ impl<F: Frames> Protocol for Delimited<F> {
     }
 
     fn opened(&mut self, cx: &mut Context<'_, F::Message>) {
-        self.frames.opened(cx);
+        self.0.opened(cx);
     }
     fn eof(&mut self, cx: &mut Context<'_, F::Message>) {
-        self.frames.eof(cx);
+        self.0.eof(cx);
     }
     fn drained(&mut self, cx: &mut Context<'_, F::Message>) {
-        self.frames.drained(cx);
+        self.0.drained(cx);
     }
     fn timer(&mut self, timer: Timer, cx: &mut Context<'_, F::Message>) {
-        self.frames.timer(timer, cx);
+        self.0.timer(timer, cx);
     }
     fn message(&mut self, message: F::Message, cx: &mut Context<'_, F::Message>) {
-        self.frames.message(message, cx);
+        self.0.message(message, cx);
     }
     fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, F::Message>) {
-        self.frames.closed(reason, cx);
+        self.0.closed(reason, cx);
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-use super::readiness::{receive, transmit};
+use super::readiness::{is_passing, receive, transmit};
 use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
@@ -140,6 +140,7 @@ impl<P: Protocol> Conversation<P> {
                 self.session.input(&self.input[..received], &mut self.output, &mut self.outside);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {} // the time is over
+            Err(error) if is_passing(&error) => sys::sleep(Some(Duration::from_millis(1))),
             Err(error) => return Ok(Some(CloseReason::of_error(error, 0))),
         }
         Ok(None)
@@ -202,6 +203,9 @@ impl<P: Protocol> Conversation<P> {
                 .map_err(|error| CloseReason::of_error(error, self.output.len()))?;
             if sent.bytes == 0 && sent.blocked {
                 return Err(CloseReason::TimedOut(Timeout::Idle));
+            }
+            if sent.bytes == 0 {
+                sys::sleep(Some(Duration::from_millis(1))); // the kernel has no memory for it just now
             }
             self.notice_time();
             self.moved = self.outside.now();

@@ -43,13 +43,15 @@ impl Readiness {
         Readiness { selector, input, output: Output::default(), edge }
     }
 
-    /// Watches a connection: for good where there are edges, else for reading until told otherwise.
+    /// Watches a connection: for good where there are edges, else for `interest` until told otherwise.
     pub(crate) fn watch(&self, socket: BorrowedFd<'_>, key: u64, interest: Interest) -> io::Result<()> {
-        let (interest, trigger) = match self.edge {
-            true => (Interest::READABLE | Interest::WRITABLE, Trigger::Edge),
-            false => (interest, Trigger::Level),
-        };
-        self.selector.register(socket, Registration { key, interest, trigger, rearm: Rearm::ByOwner })
+        let registration = if self.edge { both_edges(key) } else { level(key, interest) };
+        self.selector.register(socket, registration)
+    }
+
+    /// Asks for the edges of now: what is ready is reported once more.
+    pub(crate) fn rewatch(&self, socket: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        self.selector.reregister(socket, both_edges(key))
     }
 
     /// Changes what a level-triggered connection is watched for: from this to that.
@@ -60,15 +62,27 @@ impl Readiness {
         from: Option<Interest>,
         to: Option<Interest>,
     ) -> io::Result<()> {
-        let registration =
-            |interest| Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner };
         match (from, to) {
             (None, None) => Ok(()),
-            (None, Some(to)) => self.selector.register(socket, registration(to)),
-            (Some(_), Some(to)) => self.selector.reregister(socket, registration(to)),
+            (None, Some(to)) => self.selector.register(socket, level(key, to)),
+            (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
             (Some(_), None) => self.selector.deregister(socket),
         }
     }
+}
+
+fn both_edges(key: u64) -> Registration {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    Registration { key, interest, trigger: Trigger::Edge, rearm: Rearm::ByOwner }
+}
+
+fn level(key: u64, interest: Interest) -> Registration {
+    Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner }
+}
+
+/// Whether an error of send(2) passes by itself: a signal came, or the kernel has no memory for it just now.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// recv(2) into `buffer`, whatever signals arrive.
@@ -106,6 +120,7 @@ pub(crate) fn transmit(socket: BorrowedFd<'_>, output: &mut Output) -> io::Resul
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(Sent { bytes: total, blocked: true });
             }
+            Err(error) if is_passing(&error) => return Ok(Sent { bytes: total, blocked: false }), // the next turn tries again
             Err(error) => return Err(error),
         }
     }

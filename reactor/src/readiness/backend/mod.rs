@@ -109,6 +109,11 @@ compile_error!("zen-reactor runs on Linux so far: select, poll and epoll as Linu
 
 impl Backend {
     /// Every name that works here: `Auto`, then in the order of the classic texts.
+    ///
+    /// ```
+    /// use reactor::Backend;
+    /// assert_eq!(Backend::available()[0], Backend::Auto);
+    /// ```
     #[must_use]
     pub fn available() -> &'static [Backend] {
         &[Backend::Auto, Backend::Select, Backend::Poll, Backend::Epoll]
@@ -118,6 +123,13 @@ impl Backend {
     ///
     /// # Errors
     /// `REACTOR_BACKEND` names no backend that is available here.
+    ///
+    /// ```
+    /// use reactor::Backend;
+    /// assert_eq!(Backend::Select.resolve()?, Backend::Select);
+    /// assert_ne!(Backend::Auto.resolve()?, Backend::Auto);
+    /// # Ok::<(), reactor::Error>(())
+    /// ```
     pub fn resolve(self) -> Result<Backend, Error> {
         if self != Backend::Auto {
             return Ok(self);
@@ -141,6 +153,10 @@ impl Backend {
     }
 
     /// Its name, as [`FromStr`] takes it.
+    ///
+    /// ```
+    /// assert_eq!(reactor::Backend::Epoll.name(), "epoll");
+    /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -105,6 +105,10 @@ impl Selector for Poll {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
+
+    // # Clock
+
+    // None: a wait is told its timeout on every call anyway.
 }
 
 impl Array {

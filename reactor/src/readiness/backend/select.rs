@@ -126,6 +126,10 @@ impl Selector for Select {
         self.list.rearm(waker.fd(), Interest::READABLE);
         waker.write()
     }
+
+    // # Clock
+
+    // None: a wait is told its timeout on every call anyway.
 }
 
 impl Bitmaps {

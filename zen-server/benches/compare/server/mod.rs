@@ -18,6 +18,8 @@ pub enum Kind {
     Bare,
     /// A protocol on the reactor of this repository, with limits on
     Reactor,
+    /// The service of this package on the reactor, as `zen-server` runs it
+    ZenServer,
     /// mio, edge-triggered, no second read when a read was short
     Mio,
     /// tokio's single-threaded runtime
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Bare => bare::serve(listener),
             Kind::Reactor => on_reactor::serve(listener),
+            Kind::ZenServer => on_reactor::serve_as_the_program_does(listener),
             Kind::Mio => peer_mio::serve(listener),
             Kind::Tokio => peer_tokio::serve(listener),
         }
@@ -50,6 +53,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Kind::Bare => "bare",
             Kind::Reactor => "reactor",
+            Kind::ZenServer => "zen-server",
             Kind::Mio => "mio",
             Kind::Tokio => "tokio",
         })

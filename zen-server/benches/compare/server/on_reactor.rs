@@ -1,11 +1,14 @@
-//! The same service as a protocol on the reactor, with every limit on: what one gets, and what it costs.
+//! The same service as a protocol on the reactor, with limits on: what one gets, and what it costs. And the service of this
+//! package, which does more.
 
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use reactor::event_loop::{Context, Limits, Protocol, Reactor};
+use reactor::event_loop::{Context, Incoming, Limits, Protocol, Reactor};
+use reactor::net::Address;
+use zen_server::services::zen::Service;
 
 use crate::zen;
 
@@ -30,7 +33,27 @@ impl Protocol for Zen {
     }
 }
 
+/// The protocol above.
 pub fn serve(listener: TcpListener) -> io::Result<()> {
+    serve_with(listener, |_| Some(Zen))
+}
+
+/// The service of this package, as its program runs it: it reports on its clients, counts, and can answer late.
+pub fn serve_as_the_program_does(listener: TcpListener) -> io::Result<()> {
+    let service = Service::new(None);
+    serve_with(listener, move |incoming| {
+        let peer = match incoming.peer {
+            Address::Inet(address) => Some(*address),
+            Address::Unix(_) => None,
+        };
+        Some(service.converse(peer))
+    })
+}
+
+fn serve_with<P: Protocol + 'static>(
+    listener: TcpListener,
+    make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+) -> io::Result<()> {
     let limits = Limits {
         connections: 15_000,
         connections_per_peer: Some(15_000),
@@ -40,7 +63,6 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
         ..Limits::default()
     };
     let mut reactor = Reactor::builder().limits(limits).build()?;
-    listener.set_nonblocking(true)?;
-    reactor.listen_on(OwnedFd::from(listener), |_| Some(Zen))?;
+    reactor.listen_on(OwnedFd::from(listener), make)?;
     reactor.run()
 }
