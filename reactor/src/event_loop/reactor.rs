@@ -363,7 +363,7 @@ impl<P: Protocol + 'static> Reactor<P> {
                     self.queue.push_back(id);
                 }
             }
-            Verdict::Close(reason) => self.close(id, reason),
+            Verdict::Close(reason) => self.close(id, *reason),
         }
         true
     }
