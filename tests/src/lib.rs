@@ -192,10 +192,18 @@ impl Drop for Process {
     }
 }
 
-/// Sends a signal, by name, to a process.
+/// Sends a signal, by name, to a process, and waits until it was delivered: two of a kind that wait together are one.
+#[track_caller]
 pub fn signal(process: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -s {name} {process}")]).status();
     assert!(status.expect("sh runs").success(), "cannot send {name} to {process}");
+    wait_until("a signal was delivered", || {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // A zombie keeps the signal that killed it.
+        value("State:").is_none_or(|state| state.starts_with('Z'))
+            || value("ShdPnd:").is_none_or(|pending| pending.bytes().all(|digit| digit == b'0'))
+    });
 }
 
 /// A running `zen-server`.

@@ -63,6 +63,21 @@ on_every_backend! {
         server.wait_for_log("closed normally", 1);
     }
 
+    fn who_sent_much_and_finished_gets_every_answer(backend) {
+        let server = Server::start(&["--backend", backend, "-q"]);
+        // More than the server reads at once, and less than one more piece; the FIN has arrived before it looks again.
+        for questions in [10_000, 70_000, 140_000] {
+            let mut client = server.connect();
+            let mut sending = Client(client.0.try_clone().unwrap());
+            let sender = thread::spawn(move || {
+                sending.send(&"?".repeat(questions));
+                sending.finish();
+            });
+            assert_eq!(client.rest().len(), questions * UNKNOWN.len());
+            sender.join().unwrap();
+        }
+    }
+
     fn who_finished_sending_still_gets_an_expensive_answer(backend) {
         let server = Server::start(&["--backend", backend, "--delay", "50ms"]);
         let mut client = server.connect();

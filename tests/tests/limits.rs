@@ -65,6 +65,7 @@ on_every_backend! {
         assert_eq!(second.ask(QUESTION), "Complex.");
         drop(first);
         assert_eq!(third.answer(), "Complex.");
+        server.wait_for_log("accepted from", 3);
         let log = server.log();
         let told: Vec<&str> = log.lines().filter(|line| line.contains("accepted") || line.contains("normally")).collect();
         assert!(told[2].contains("closed normally") && told[3].contains("accepted from"), "{told:?}");

@@ -20,6 +20,7 @@ on_every_backend! {
             assert_eq!(idle.ask(QUESTION), "Complex.");
             server.signal(signal);
             assert_eq!(idle.rest(), "", "an idle client is hung up on in order");
+            drop(idle);
             assert_eq!(server.wait(), Some(0), "{signal}");
             server.wait_for_log("served 1 connection, 1 question; 22 bytes received, 8 sent", 1);
         }
@@ -180,9 +181,9 @@ fn a_mistake_on_the_command_line_is_told_in_one_line() {
         (&["--prot", "1060"], &["--prot", "tip: a similar argument exists: '--port'"]),
         (&["--delay", "2"], &["'2'", "like 250ms, 30s, 5m, 1h"]),
         (&["--delay", "soon"], &["'soon'", "like 250ms, 30s, 5m, 1h"]),
-        (&["--idle-timeout", "-1s"], &["-1s"]),
+        (&["--idle-timeout", "-1s"], &["'-1s'", "like 250ms"]),
         (&["--max-connections", "many"], &["'many'", "a number, or off"]),
-        (&["--max-per-ip", "-3"], &["-3"]),
+        (&["--max-per-ip", "-3"], &["'-3'", "a number, or off"]),
         (&["-q", "-v"], &["cannot be used with"]),
         (&["localhost", "1060"], &["unexpected argument '1060'"]),
         (&["--delay", "10m"], &["outlasts --idle-timeout 5m"]),

@@ -236,4 +236,72 @@ impl<T> fmt::Debug for Conversation<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reactor::event_loop::InMemory;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    type Heard = Rc<RefCell<Vec<String>>>;
+
+    /// A client that asks two questions, and what it told.
+    fn client() -> (InMemory<Conversation<impl FnMut(Told<'_>)>>, Heard) {
+        let heard = Heard::default();
+        let note = Rc::clone(&heard);
+        let questions = vec!["Why?".to_owned(), "How?".to_owned()];
+        let conversation = Conversation::new(questions, Some(Duration::from_secs(5)), move |told| {
+            note.borrow_mut().push(match told {
+                Told::Answer { question, answer } => format!("{question} {answer}"),
+                Told::End(Ok(())) => "the end".to_owned(),
+                Told::End(Err(failure)) => failure.to_string(),
+            });
+        });
+        (InMemory::new(conversation), heard)
+    }
+
+    #[test]
+    fn a_question_follows_the_answer_to_the_one_before() {
+        let (mut client, heard) = client();
+        assert_eq!(client.take_output(), b"Why?");
+        b"Because.".iter().for_each(|byte| client.input(&[*byte]));
+        assert_eq!(client.take_output(), b"How?");
+        client.input(b"So.");
+        assert!(client.closed().is_some());
+        assert_eq!(*heard.borrow(), ["Why? Because.", "How? So.", "the end"]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_in_time_is_a_failure() {
+        let (mut client, heard) = client();
+        client.advance(Duration::from_secs(4));
+        client.input(b"Because.");
+        client.advance(Duration::from_secs(4));
+        assert_eq!(heard.borrow().len(), 1, "each answer has its own time");
+        client.input(b"S");
+        client.advance(Duration::from_secs(1));
+        assert_eq!(heard.borrow()[1..], ["no answer to \"How?\" within 5s; all that came is \"S\""]);
+    }
+
+    #[test]
+    fn a_server_that_closes_early_is_a_failure() {
+        for (said, told) in [("", ""), ("Bec", "; all that came is \"Bec\"")] {
+            let (mut client, heard) = client();
+            client.input(said.as_bytes());
+            client.end();
+            assert_eq!(*heard.borrow(), [format!("the server closed before it answered \"Why?\"{told}")]);
+            let (mut client, heard) = self::client();
+            client.input(said.as_bytes());
+            client.reset();
+            assert_eq!(*heard.borrow(), [format!("the server closed before it answered \"Why?\"{told}")]);
+        }
+    }
+
+    #[test]
+    fn more_than_an_answer_is_none() {
+        for said in ["Because. So.", "\u{1b}[2J", &"x".repeat(5000)] {
+            let (mut client, heard) = client();
+            client.input(said.as_bytes());
+            client.end();
+            assert_eq!(heard.borrow().len(), 1);
+            assert!(!heard.borrow()[0].starts_with("Why?"), "{heard:?}");
+        }
+    }
 }

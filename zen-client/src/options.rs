@@ -65,7 +65,7 @@ pub struct Common {
     pub unix: Option<PathBuf>,
 
     /// How long to wait for the connection and for each answer; off: for ever
-    #[arg(long, value_name = "D", default_value = "10s", global = true, value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "10s", global = true, value_parser = duration, allow_hyphen_values = true)]
     pub timeout: Span,
 
     /// How to wait for readiness: auto, select, poll, epoll
@@ -172,10 +172,15 @@ fn check(question: &str) -> Result<(), String> {
     }
 }
 
-/// What is wrong, in one line.
+/// What is wrong, in one line. A word too many is most likely a question.
 fn mistake(error: &clap::Error) -> String {
-    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+    let word = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        _ => None,
+    };
+    match word {
+        Some(ContextValue::String(word)) if !word.starts_with('-') => {
             format!("{word:?} is too much: HOST is one word, and your own questions stand behind 'ask'")
         }
         _ => one_line(&error.to_string()),

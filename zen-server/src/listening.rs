@@ -41,8 +41,7 @@ fn listen_at_host(
     mut port: u16,
     service: &Rc<Service>,
 ) -> Result<Vec<Address>, String> {
-    let mut listening = Vec::new();
-    let mut lacking = None;
+    let (mut listening, mut lacking) = (Vec::new(), Vec::new());
     for ip in addresses_of(host)? {
         match open(reactor, (ip, port).into(), service) {
             Ok(address) => {
@@ -54,17 +53,15 @@ fn listen_at_host(
                     break; // one dual-stack socket hears both families
                 }
             }
-            Err(error) if is_lacking(&error) => {
-                warn!("{error}");
-                lacking = Some(error);
-            }
+            Err(error) if is_lacking(&error) => lacking.push(error),
             Err(error) => return Err(explain(&error, port)),
         }
     }
-    match lacking {
-        Some(error) if listening.is_empty() => Err(explain(&error, port)),
-        _ => Ok(listening),
+    match lacking.first() {
+        Some(error) if listening.is_empty() => return Err(explain(error, port)),
+        _ => lacking.iter().for_each(|error| warn!("{error}")),
     }
+    Ok(listening)
 }
 
 /// The addresses a host name stands for. The empty name stands for all interfaces: IPv6's wildcard, whose socket hears IPv4

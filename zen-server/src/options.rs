@@ -53,23 +53,23 @@ pub struct Options {
     pub backend: Backend,
 
     /// Connections at once; further ones wait in the backlog. off: as many as there are descriptors for
-    #[arg(long, value_name = "N", default_value = "off", value_parser = bound)]
+    #[arg(long, value_name = "N", default_value = "off", value_parser = bound, allow_hyphen_values = true)]
     pub max_connections: Bound,
 
     /// Connections at once from one IP address; further ones are hung up on
-    #[arg(long, value_name = "N", default_value = "off", value_parser = bound)]
+    #[arg(long, value_name = "N", default_value = "off", value_parser = bound, allow_hyphen_values = true)]
     pub max_per_ip: Bound,
 
     /// Hang up after so long without a byte in either direction
-    #[arg(long, value_name = "D", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "5m", value_parser = duration, allow_hyphen_values = true)]
     pub idle_timeout: Span,
 
     /// Hang up when a question was begun so long ago and has not been finished
-    #[arg(long, value_name = "D", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = duration, allow_hyphen_values = true)]
     pub request_timeout: Span,
 
     /// Let each answer take so long, as if it were expensive; other clients do not wait for it
-    #[arg(long, value_name = "D", default_value = "off", value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "off", value_parser = duration, allow_hyphen_values = true)]
     pub delay: Span,
 
     /// Report only what goes wrong

@@ -25,11 +25,9 @@ pub fn stop_on_signal(reactor: &mut Reactor<Conversation>, grace: Duration) -> i
     }
     for signal in [SIGINT, SIGTERM] {
         reactor.on_signal(signal, move |reactor| {
-            info!(
-                "stopping: {} connections, at most {grace:?} for requests in progress",
-                reactor.connections()
-            );
             reactor.shutdown(grace);
+            let clients = reactor.connections();
+            info!("stopping: {clients} connected, at most {grace:?} for requests in progress");
         })?;
     }
     Ok(())

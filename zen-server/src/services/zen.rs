@@ -239,3 +239,89 @@ impl Drop for Conversation {
 fn add(counter: &Cell<u64>, more: usize) {
     counter.set(counter.get().wrapping_add(more as u64));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reactor::event_loop::{InMemory, Limits, Watermarks};
+
+    const UNKNOWN: &str = "Error: unknown aphorism.";
+
+    fn client(delay: Option<Duration>) -> InMemory<Conversation> {
+        InMemory::new(Service::new(delay).converse(None))
+    }
+
+    fn heard(client: &mut InMemory<Conversation>) -> String {
+        String::from_utf8(client.take_output()).unwrap()
+    }
+
+    #[test]
+    fn each_question_mark_ends_one_question_however_the_bytes_arrive() {
+        let asked = "Beautiful is better than?Simple is better than??Explicit is better than?";
+        let answered = ["Ugly.", "Complex.", UNKNOWN, "Implicit."].concat();
+        for size in 1..=asked.len() {
+            let mut client = client(None);
+            asked.as_bytes().chunks(size).for_each(|piece| client.input(piece));
+            assert_eq!(heard(&mut client), answered, "in pieces of {size}");
+            assert_eq!(client.unconsumed(), 0);
+        }
+    }
+
+    #[test]
+    fn a_question_of_4_kib_is_answered_and_a_longer_one_is_refused() {
+        for (length, answer) in [(4095, UNKNOWN), (4096, "Error: question too long.")] {
+            for size in [1, 1000, 5000] {
+                let mut client = client(None);
+                let question = "x".repeat(length) + "?";
+                question.as_bytes().chunks(size).for_each(|piece| client.input(piece));
+                assert_eq!(heard(&mut client), answer, "{length} in pieces of {size}");
+                assert_eq!(client.closed().is_some(), length > 4095);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_after_a_refusal() {
+        let mut client = client(None);
+        client.input(("Why?".to_owned() + &"x".repeat(5000) + "?Why?").as_bytes());
+        assert_eq!(heard(&mut client), format!("{UNKNOWN}Error: question too long."));
+    }
+
+    #[test]
+    fn expensive_answers_come_one_by_one_in_order() {
+        let second = Duration::from_secs(1);
+        let mut client = client(Some(second));
+        client.input(b"Simple is better than?Why?Beauti");
+        client.end();
+        assert_eq!(heard(&mut client), "");
+        client.advance(second);
+        assert_eq!(heard(&mut client), "Complex.");
+        client.advance(second / 2);
+        assert_eq!(heard(&mut client), "");
+        client.advance(second / 2);
+        assert_eq!(heard(&mut client), UNKNOWN);
+        assert!(matches!(client.closed(), Some(CloseReason::MidRequest(6))));
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_answered_further() {
+        let marks = Watermarks { high: 1000, low: 100 };
+        let conversation = Service::new(None).converse(None);
+        let mut client = InMemory::with(conversation, Limits::default(), marks);
+        client.set_window(0);
+        client.input(&[b'?'; 10_000]);
+        assert!(client.unsent() < 1000 + UNKNOWN.len(), "{}", client.unsent());
+        assert!(client.unconsumed() > 9900);
+        client.set_window(usize::MAX);
+        assert_eq!(heard(&mut client), UNKNOWN.repeat(10_000));
+    }
+
+    #[test]
+    fn everything_is_counted() {
+        let service = Service::new(None);
+        let mut client = InMemory::new(service.converse(None));
+        client.input(b"Simple is better than?Why?Beau");
+        client.end();
+        assert_eq!(service.totals().to_string(), "1 connection, 2 questions; 30 bytes received, 32 sent");
+    }
+}
