@@ -277,7 +277,7 @@ impl<P: Protocol> Connection<P> {
             return Ok(());
         }
         let blocked = self.has(BLOCKED);
-        let more = self.session.state.more_or_insert(outside.spare());
+        let more = self.session.state.more_or_insert(&mut outside.spare);
         more.output.append(&mut driver.output);
         if !blocked {
             let sent = readiness::transmit(self.socket.as_fd(), &mut more.output)?;
@@ -427,7 +427,7 @@ impl<P: Protocol> Connection<P> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
             Ok(0) | Err(_) => self.session.reason_in_order().into(),
             Ok(received) => {
-                let discarded = self.session.state.more_or_insert(outside.spare()).discard(received);
+                let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);
                 if discarded > outside.limits.linger_bytes {
                     return self.session.reason_in_order().into();
                 }
