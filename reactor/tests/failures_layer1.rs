@@ -249,7 +249,10 @@ fn all_backends_tell_the_same_flags_to_who_asks_for_less() {
 /// A descriptor in some state, and what must live for it to stay so.
 type Made = (OwnedFd, Vec<OwnedFd>);
 
-const STATES: [(&str, fn() -> Made); 16] = [
+/// A state's name, and what brings a socket into it.
+type State = (&'static str, fn() -> Made);
+
+const STATES: [State; 16] = [
     ("TCP: connected", || tcp(|_, _| {})),
     ("TCP: bytes arrived", || tcp(|_, theirs| (&*theirs).write_all(b"simple").unwrap())),
     ("TCP: an urgent byte arrived", || tcp(|_, theirs| send_urgent(theirs, b'!'))),

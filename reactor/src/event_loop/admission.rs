@@ -25,6 +25,10 @@ use crate::sys;
 /// Connections accepted from one listener in one turn.
 const ACCEPT_BUDGET: usize = 64;
 
+/// How a connection begins: it stands already, or is still to be established.
+type Start<P> =
+    fn(&mut Connection<P>, ConnectionId, &mut Readiness, &mut Outside<<P as Protocol>::Message>) -> Verdict;
+
 impl<P: Protocol + 'static> Reactor<P> {
     // -------------------------------------------------------------------------------------------------- listening
 
@@ -201,13 +205,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     }
 
     /// Puts a connection into the table and starts it.
-    fn insert(
-        &mut self,
-        protocol: P,
-        socket: OwnedFd,
-        peer: u32,
-        start: fn(&mut Connection<P>, ConnectionId, &mut Readiness, &mut Outside<P::Message>) -> Verdict,
-    ) -> ConnectionId {
+    fn insert(&mut self, protocol: P, socket: OwnedFd, peer: u32, start: Start<P>) -> ConnectionId {
         let generation = self.generation;
         self.generation = self.generation.wrapping_add(1);
         let connection = Connection::new(protocol, socket, generation, peer, self.outside.epoch);
@@ -325,7 +323,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Ends the watching of a source and drops it. `false` if it was removed before.
     pub fn remove_source(&mut self, source: SourceId) -> bool {
         let place = ConnectionId::from_key(source.0).index();
-        if !self.sources.get(place).is_some_and(|watched| watched.key == source.0) {
+        if self.sources.get(place).is_none_or(|watched| watched.key != source.0) {
             return false;
         }
         let watched = self.sources.remove(place);

@@ -56,8 +56,14 @@ pub(crate) enum Verdict {
     Keep,
     /// It goes on without an event, when the others had their share.
     Again,
-    /// It is over.
-    Close(CloseReason),
+    /// It is over. (Boxed, a verdict fits into two registers: every event returns one.)
+    Close(Box<CloseReason>),
+}
+
+impl From<CloseReason> for Verdict {
+    fn from(reason: CloseReason) -> Verdict {
+        Verdict::Close(Box::new(reason))
+    }
 }
 
 impl<P: Protocol> Connection<P> {
@@ -73,7 +79,7 @@ impl<P: Protocol> Connection<P> {
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::READABLE) {
-            return Verdict::Close(CloseReason::Io(error));
+            return CloseReason::Io(error).into();
         }
         self.set(READABLE);
         self.session.open(&mut driver.output, outside);
@@ -88,7 +94,7 @@ impl<P: Protocol> Connection<P> {
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::WRITABLE) {
-            return Verdict::Close(CloseReason::Io(error));
+            return CloseReason::Io(error).into();
         }
         self.set(CONNECTING | if driver.edge { READABLE } else { WRITABLE });
         if let Some(limit) = outside.limits.connect_time {
@@ -161,7 +167,7 @@ impl<P: Protocol> Connection<P> {
                 }
             }
             Err(error) if readiness::is_passing(&error) => self.set(UNREAD),
-            Err(error) => return Verdict::Close(CloseReason::of_error(error, self.session.state.queued())),
+            Err(error) => return CloseReason::of_error(error, self.session.state.queued()).into(),
         }
         self.settle(driver, outside)
     }
@@ -175,7 +181,7 @@ impl<P: Protocol> Connection<P> {
             return Verdict::Keep;
         }
         let error = readiness::pending_error(&self.socket);
-        Verdict::Close(CloseReason::of_error(error, self.session.state.queued()))
+        CloseReason::of_error(error, self.session.state.queued()).into()
     }
 
     /// It goes on after others had their share.
@@ -262,7 +268,7 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn broken(&self, error: io::Error, driver: &Readiness) -> Verdict {
-        Verdict::Close(CloseReason::of_error(error, self.session.state.queued() + driver.output.len()))
+        CloseReason::of_error(error, self.session.state.queued() + driver.output.len()).into()
     }
 
     /// Tries to send everything: nothing is queued that the kernel would have taken.
@@ -271,7 +277,7 @@ impl<P: Protocol> Connection<P> {
             return Ok(());
         }
         let blocked = self.has(BLOCKED);
-        let more = self.session.state.more_or_insert(outside.spare());
+        let more = self.session.state.more_or_insert(&mut outside.spare);
         more.output.append(&mut driver.output);
         if !blocked {
             let sent = readiness::transmit(self.socket.as_fd(), &mut more.output)?;
@@ -300,12 +306,12 @@ impl<P: Protocol> Connection<P> {
         }
         match self.session.state.demand() {
             Demand::Continue => {}
-            Demand::Abort => return Verdict::Close(CloseReason::Aborted),
-            Demand::Stop(limit) => return Verdict::Close(CloseReason::Limit(limit)),
+            Demand::Abort => return CloseReason::Aborted.into(),
+            Demand::Stop(limit) => return CloseReason::Limit(limit).into(),
             Demand::Close => return self.close_in_order(driver, outside),
             Demand::HalfClose => {
                 if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
-                    return Verdict::Close(CloseReason::of_error(error, 0));
+                    return CloseReason::of_error(error, 0).into();
                 }
                 self.session.state.write_closed();
                 if self.session.state.demand() == Demand::Close {
@@ -315,7 +321,7 @@ impl<P: Protocol> Connection<P> {
         }
         if let Some(more) = self.session.state.more_mut() {
             if more.output.memory() > outside.limits.output_bytes {
-                return Verdict::Close(CloseReason::Limit(Limit::OutputBytes));
+                return CloseReason::Limit(Limit::OutputBytes).into();
             }
         }
         if self.session.state.is_closing() {
@@ -323,7 +329,7 @@ impl<P: Protocol> Connection<P> {
         }
         outside.release(&mut self.session.state);
         if let Err(error) = self.update_interest(driver, outside) {
-            return Verdict::Close(CloseReason::Io(error));
+            return CloseReason::Io(error).into();
         }
         self.next(driver, outside)
     }
@@ -376,7 +382,7 @@ impl<P: Protocol> Connection<P> {
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
         match sys::take_error(self.socket.as_fd()) {
-            Ok(Some(error)) | Err(error) => return Verdict::Close(CloseReason::Io(error)),
+            Ok(Some(error)) | Err(error) => return CloseReason::Io(error).into(),
             Ok(None) => {}
         }
         match sys::peer_address(self.socket.as_fd()) {
@@ -384,7 +390,7 @@ impl<P: Protocol> Connection<P> {
             Err(error) if error.kind() == io::ErrorKind::NotConnected && flags & sys::HUP == 0 => {
                 return Verdict::Keep;
             }
-            Err(error) => return Verdict::Close(CloseReason::Io(error)),
+            Err(error) => return CloseReason::Io(error).into(),
         }
         self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
         outside.drop_timers(&mut self.session.state);
@@ -401,7 +407,7 @@ impl<P: Protocol> Connection<P> {
     fn close_in_order(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
         let linger = !self.session.state.is_ended() && outside.limits.linger_time > std::time::Duration::ZERO;
         if !linger || sys::shutdown_write(self.socket.as_fd()).is_err() {
-            return Verdict::Close(self.session.reason_in_order());
+            return self.session.reason_in_order().into();
         }
         self.session.state.close();
         outside.drop_timers(&mut self.session.state);
@@ -411,7 +417,7 @@ impl<P: Protocol> Connection<P> {
         match self.update_interest(driver, outside) {
             Ok(()) if driver.edge => Verdict::Again, // what is unread already will not be announced
             Ok(()) => Verdict::Keep,
-            Err(error) => Verdict::Close(CloseReason::Io(error)),
+            Err(error) => CloseReason::Io(error).into(),
         }
     }
 
@@ -419,11 +425,11 @@ impl<P: Protocol> Connection<P> {
     fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
         match readiness::receive(self.socket.as_fd(), &mut driver.input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
-            Ok(0) | Err(_) => Verdict::Close(self.session.reason_in_order()),
+            Ok(0) | Err(_) => self.session.reason_in_order().into(),
             Ok(received) => {
-                let discarded = self.session.state.more_or_insert(outside.spare()).discard(received);
+                let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);
                 if discarded > outside.limits.linger_bytes {
-                    return Verdict::Close(self.session.reason_in_order());
+                    return self.session.reason_in_order().into();
                 }
                 if driver.edge { Verdict::Again } else { Verdict::Keep }
             }
@@ -444,21 +450,21 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn deadline(&mut self, outside: &mut Outside<P::Message>) -> Verdict {
         self.clear(DEADLINE);
         if self.has(CONNECTING) {
-            Verdict::Close(CloseReason::TimedOut(Timeout::Connect))
+            CloseReason::TimedOut(Timeout::Connect).into()
         } else if self.has(LINGERING) {
-            Verdict::Close(self.session.reason_in_order())
+            self.session.reason_in_order().into()
         } else if self.has(PROGRESS) {
             self.set_deadline(outside);
             Verdict::Keep
         } else {
-            Verdict::Close(CloseReason::Unsent(self.session.state.queued()))
+            CloseReason::Unsent(self.session.state.queued()).into()
         }
     }
 
     /// The loop shuts down: with the next moment of rest the connection ends, after one more look at what has arrived.
     pub(crate) fn leave(&mut self) -> Verdict {
         if self.has(CONNECTING) {
-            return Verdict::Close(CloseReason::Aborted);
+            return CloseReason::Aborted.into();
         }
         self.session.state.leave();
         self.set(UNREAD);

@@ -86,7 +86,7 @@ impl<P: Protocol + 'static> Reactor<P> {
             })
             .collect();
         for (id, timeout) in expired {
-            self.with_connection(id, |_, _, _| Verdict::Close(CloseReason::TimedOut(timeout)));
+            self.with_connection(id, |_, _, _| CloseReason::TimedOut(timeout).into());
         }
     }
 
@@ -128,7 +128,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// The grace is over.
     pub(super) fn end_grace(&mut self) {
-        self.each_connection(|_| Verdict::Close(CloseReason::Aborted));
+        self.each_connection(|_| CloseReason::Aborted.into());
     }
 
     fn each_connection(&mut self, call: impl Fn(&mut Connection<P>) -> Verdict) {

@@ -14,10 +14,13 @@ use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
 use crate::readiness::waker::WakerFd;
 use crate::readiness::{Interest, Trigger};
 
+/// A function that another thread wants the loop to run.
+pub(crate) type Run<P> = Box<dyn FnOnce(&mut Reactor<P>) + Send>;
+
 /// What another thread may post.
 pub(crate) enum Letter<P: Protocol> {
     Mail(Mail<P::Message>),
-    Run(Box<dyn FnOnce(&mut Reactor<P>) + Send>),
+    Run(Run<P>),
     Shutdown(Duration),
 }
 

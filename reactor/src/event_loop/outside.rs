@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::{Limits, Watermarks};
 use super::protocol::ConnectionId;
-use super::session::{More, SessionState};
+use super::session::{SessionState, Spare};
 use super::timer::{Timer, Wheel};
 use crate::clock;
 use crate::net::Address;
@@ -37,8 +37,7 @@ pub(crate) struct Outside<M> {
     moved: u64,
     progress: u64,
     now: Option<Instant>,
-    /// Memory for left-over bytes that nobody needs right now: a stall costs no allocation.
-    spare: Vec<Box<More>>,
+    pub(crate) spare: Spare,
     /// Where writes go that are ignored.
     void: Vec<u8>,
 }
@@ -147,7 +146,7 @@ impl<M> Outside<M> {
             moved: 0,
             progress: 0,
             now: Some(now),
-            spare: Vec::new(),
+            spare: Spare::default(),
             void: Vec::new(),
         }
     }
@@ -250,25 +249,18 @@ impl<M> Outside<M> {
 
     /// Takes back the memory for left-over bytes from a session that has none.
     pub(crate) fn release(&mut self, state: &mut SessionState) {
-        const KEPT: usize = 64;
-        const LARGEST: usize = 256 * 1024;
         if !state.more().is_some_and(|more| more.is_empty() && !self.wheel.has_timers(&more.timers)) {
             return;
         }
         self.drop_timers(state); // none run, but the wheel keeps a place for their chain
-        match state.take_more() {
-            Some(more) if self.spare.len() < KEPT && more.capacity() <= LARGEST => self.spare.push(more),
-            _ => {}
+        if let Some(more) = state.take_more() {
+            self.spare.keep(more);
         }
     }
 
     pub(crate) fn void(&mut self) -> &mut Vec<u8> {
         self.void.clear();
         &mut self.void
-    }
-
-    pub(crate) fn spare(&mut self) -> &mut Vec<Box<More>> {
-        &mut self.spare
     }
 }
 

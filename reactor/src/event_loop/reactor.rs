@@ -188,7 +188,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 2. The kernel's clock is set anew only when the earliest deadline came nearer: one that went away makes it ring
     /// once in vain, which is cheaper than a system call for every timer cancelled.
     fn arm_clock(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        if !self.queue.is_empty() || self.has_mail() {
+        if !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail() {
             return Ok(Some(Duration::ZERO));
         }
         if !std::mem::take(&mut self.outside.deadline_moved) {
@@ -363,7 +363,7 @@ impl<P: Protocol + 'static> Reactor<P> {
                     self.queue.push_back(id);
                 }
             }
-            Verdict::Close(reason) => self.close(id, reason),
+            Verdict::Close(reason) => self.close(id, *reason),
         }
         true
     }

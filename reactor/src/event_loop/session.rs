@@ -96,6 +96,30 @@ impl More {
     }
 }
 
+/// Memory for left-over bytes that nobody needs right now: a stall costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
+    boxes: Vec<Box<More>>,
+}
+
+impl Spare {
+    /// How many are kept,
+    const KEPT: usize = 64;
+    /// and how many bytes of memory each may have.
+    const LARGEST: usize = 256 * 1024;
+
+    fn take(&mut self) -> Box<More> {
+        self.boxes.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&mut self, more: Box<More>) {
+        if self.boxes.len() < Spare::KEPT && more.capacity() <= Spare::LARGEST {
+            self.boxes.push(more);
+        }
+    }
+}
+
 /// What whoever moves the bytes must do next.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
@@ -184,7 +208,7 @@ impl<P: Protocol> Session<P> {
     #[cold]
     fn hold(&mut self, rest: &[u8], outside: &mut Outside<P::Message>) {
         let epoch = outside.epoch;
-        let more = self.state.more_or_insert(outside.spare());
+        let more = self.state.more_or_insert(&mut outside.spare);
         more.held.extend_from_slice(rest);
         more.request_since = epoch;
         self.judge_held(outside);
@@ -196,7 +220,7 @@ impl<P: Protocol> Session<P> {
         let Some(more) = &mut self.state.more else { return };
         let (held, from) = (mem::take(&mut more.held), mem::take(&mut more.consumed));
         let consumed = self.offer(&held[from..], output, outside);
-        let more = self.state.more_or_insert(outside.spare());
+        let more = self.state.more_or_insert(&mut outside.spare);
         (more.held, more.consumed) = (held, from + consumed);
         if consumed > 0 {
             more.request_since = outside.epoch;
@@ -460,8 +484,8 @@ impl SessionState {
         self.more.as_deref_mut()
     }
 
-    pub(crate) fn more_or_insert(&mut self, spare: &mut Vec<Box<More>>) -> &mut More {
-        self.more.get_or_insert_with(|| spare.pop().unwrap_or_default())
+    pub(crate) fn more_or_insert(&mut self, spare: &mut Spare) -> &mut More {
+        self.more.get_or_insert_with(|| spare.take())
     }
 
     pub(crate) fn take_more(&mut self) -> Option<Box<More>> {

@@ -12,11 +12,13 @@ use super::reactor::Reactor;
 use super::source::{SourceId, What};
 use crate::sys;
 
+type Run<P> = Box<dyn FnMut(&mut Reactor<P>)>;
+
 /// A signal the loop listens for.
 pub(super) struct Signal<P: Protocol> {
     handler: SigId,
     pipe: OwnedFd,
-    run: Box<dyn FnMut(&mut Reactor<P>)>,
+    run: Run<P>,
 }
 
 impl<P: Protocol + 'static> Reactor<P> {

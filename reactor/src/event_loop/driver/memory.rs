@@ -190,7 +190,7 @@ impl<P: Protocol> InMemory<P> {
     }
 
     fn transmit(&mut self) {
-        let more = self.session.state.more_or_insert(self.outside.spare());
+        let more = self.session.state.more_or_insert(&mut self.outside.spare);
         more.output.append(&mut self.output);
         more.output.mend();
         while self.window > 0 && !more.output.is_empty() {

@@ -272,3 +272,31 @@ impl Selector for AnySelector {
         dispatch!(self, selector => selector.has_native_edge())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Whoever waits with a buffer that does not grow still hears everybody.
+    #[test]
+    fn a_batch_that_is_cut_short_goes_on_where_it_ended() {
+        for backend in BEST_FIRST {
+            let selector = backend.open().unwrap();
+            let sockets: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap().0).collect();
+            for (key, socket) in (0..).zip(&sockets) {
+                let (interest, trigger, rearm) = (Interest::WRITABLE, Trigger::Level, Rearm::ByOwner);
+                selector.register(socket.as_fd(), Registration { key, interest, trigger, rearm }).unwrap();
+            }
+            let (mut ready, mut heard) = (Vec::with_capacity(2), BTreeSet::new());
+            for _ in 0..3 {
+                selector.wait(&mut ready, None).unwrap();
+                assert_eq!(ready.len(), 2);
+                heard.extend(ready.iter().map(Event::key));
+            }
+            assert_eq!(heard.len(), sockets.len(), "{backend}");
+        }
+    }
+}
