@@ -64,6 +64,9 @@ const OVER: u16 = 1 << 12;
 /// The loop shuts down: at the next moment without a request in progress the connection is closed.
 const LEAVING: u16 = 1 << 13;
 
+/// What keeps input from a protocol.
+const STOPPED: u16 = PAUSED | FULL | CLOSE | ABORT | TOO_LONG | OVER;
+
 /// What a connection owns only while it must: left-over bytes of either direction, and its timers.
 #[derive(Debug, Default)]
 pub(crate) struct More {
@@ -186,20 +189,17 @@ impl<P: Protocol> Session<P> {
     /// Offers bytes for as long as some are consumed and nothing stops it; how many were consumed.
     #[inline]
     fn offer(&mut self, bytes: &[u8], output: &mut Output, outside: &mut Outside<P::Message>) -> usize {
-        let mut consumed = 0;
+        let mut rest = bytes;
         loop {
-            let rest = &bytes[consumed..];
             outside.scanned = mem::take(&mut self.state.scanned);
             let claimed = self.call(output, outside, |protocol, cx| protocol.received(rest, cx));
-            let step = if claimed <= rest.len() {
-                claimed
-            } else {
-                outside.counters.overclaimed += 1;
-                rest.len()
-            };
-            consumed += step;
-            if consumed == bytes.len() || step == 0 || self.state.is_stopped() {
-                return consumed;
+            if claimed >= rest.len() {
+                outside.counters.overclaimed += u64::from(claimed > rest.len());
+                return bytes.len();
+            }
+            rest = &rest[claimed..];
+            if claimed == 0 || self.state.is_stopped() {
+                return bytes.len() - rest.len();
             }
         }
     }
@@ -376,13 +376,13 @@ impl SessionState {
     /// Whether the protocol must not be given input now.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.has(PAUSED | FULL | CLOSE | ABORT | TOO_LONG | OVER)
+        self.has(STOPPED)
     }
 
     /// Whether the kernel should be asked for input.
     #[inline]
     pub(crate) fn wants_input(&self) -> bool {
-        !self.is_stopped() && !self.has(ENDED)
+        !self.has(STOPPED | ENDED)
     }
 
     pub(crate) fn is_paused(&self) -> bool {
