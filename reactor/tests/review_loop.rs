@@ -1,0 +1,115 @@
+//! What a second reading of the event loop found.
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use reactor::Backend;
+use reactor::event_loop::{CloseReason, Context, Limits, Protocol, Reactor, Timer};
+
+type Closed = Box<dyn FnMut(&CloseReason)>;
+type Call<T> = Box<dyn FnMut(T, &mut Context<'_, u32>)>;
+
+/// Does what the test says; consumes all input.
+struct Script {
+    opened: Call<()>,
+    received: Call<usize>,
+    drained: Call<()>,
+    timer: Call<()>,
+    message: Call<u32>,
+    closed: Closed,
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script {
+            opened: Box::new(|(), _| {}),
+            received: Box::new(|_, _| {}),
+            drained: Box::new(|(), _| {}),
+            timer: Box::new(|(), _| {}),
+            message: Box::new(|_, _| {}),
+            closed: Box::new(|_| {}),
+        }
+    }
+}
+
+impl Protocol for Script {
+    type Message = u32;
+
+    fn opened(&mut self, cx: &mut Context<'_, u32>) {
+        (self.opened)((), cx);
+    }
+    fn received(&mut self, input: &[u8], cx: &mut Context<'_, u32>) -> usize {
+        (self.received)(input.len(), cx);
+        input.len()
+    }
+    fn drained(&mut self, cx: &mut Context<'_, u32>) {
+        (self.drained)((), cx);
+    }
+    fn timer(&mut self, _: Timer, cx: &mut Context<'_, u32>) {
+        (self.timer)((), cx);
+    }
+    fn message(&mut self, message: u32, cx: &mut Context<'_, u32>) {
+        (self.message)(message, cx);
+    }
+    fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, u32>) {
+        (self.closed)(reason);
+    }
+}
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(10);
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn a_loop(backend: Backend, limits: Limits) -> Reactor<Script> {
+    Reactor::builder().backend(backend).limits(limits).build().expect("a loop")
+}
+
+/// Turns until `done`, for so long at most; whether it was.
+fn turn_until(
+    reactor: &mut Reactor<Script>,
+    limit: Duration,
+    mut done: impl FnMut(&Reactor<Script>) -> bool,
+) -> bool {
+    let started = Instant::now();
+    loop {
+        if done(reactor) {
+            return true;
+        }
+        if started.elapsed() > LONG {
+            return false;
+        }
+        reactor.turn(Some(limit)).expect("a turn");
+    }
+}
+
+#[test]
+fn a_connection_that_a_timer_ends_is_closed_without_waiting_for_another_event() {
+    for &backend in Backend::available() {
+        let mut reactor = a_loop(backend, Limits::default());
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let script = Script {
+            opened: Box::new(|(), cx| _ = cx.start_timer(millis(1))),
+            timer: Box::new(|(), cx| cx.abort()),
+            ..Script::default()
+        };
+        reactor.adopt(ours, script).expect("a connection");
+        let started = Instant::now();
+        assert!(turn_until(&mut reactor, LONG / 2, |reactor| reactor.connections() == 0));
+        assert!(started.elapsed() < LONG / 2, "{backend}");
+    }
+}
+
+#[test]
+fn a_shutdown_is_complete_when_its_grace_is_over() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let busy = Script { opened: Box::new(|(), cx| cx.pause_reading()), ..Script::default() };
+    reactor.adopt(ours, busy).expect("a connection");
+    reactor.shutdown(millis(1));
+    let started = Instant::now();
+    assert!(turn_until(&mut reactor, LONG / 2, |reactor| reactor.connections() == 0));
+    assert!(started.elapsed() < LONG / 2);
+}
