@@ -1,6 +1,8 @@
 //! What a second reading of the event loop found.
 
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor::Backend;
@@ -112,4 +114,25 @@ fn a_shutdown_is_complete_when_its_grace_is_over() {
     let started = Instant::now();
     assert!(turn_until(&mut reactor, LONG / 2, |reactor| reactor.connections() == 0));
     assert!(started.elapsed() < LONG / 2);
+}
+
+#[test]
+fn timers_ring_while_there_is_always_mail() {
+    for &backend in Backend::available() {
+        let mut reactor = a_loop(backend, Limits::default());
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let rang = Rc::new(Cell::new(false));
+        let rings = Rc::clone(&rang);
+        let chatty = Script {
+            opened: Box::new(|(), cx| {
+                cx.start_timer(millis(1));
+                cx.send(cx.id(), 0).expect("room");
+            }),
+            message: Box::new(|_, cx| cx.send(cx.id(), 0).expect("room")),
+            timer: Box::new(move |(), _| rings.set(true)),
+            ..Script::default()
+        };
+        reactor.adopt(ours, chatty).expect("a connection");
+        assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get()), "{backend}");
+    }
 }

@@ -188,9 +188,10 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 2. The kernel's clock is set anew only when the earliest deadline came nearer: one that went away makes it ring
     /// once in vain, which is cheaper than a system call for every timer cancelled.
     fn arm_clock(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        if !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail() {
-            return Ok(Some(Duration::ZERO));
-        }
+        // What a timer just ended is freed at the end of this turn: that must not wait for an event.
+        let busy = !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail();
+        // A busy loop arms the clock too: it may be busy for ever.
+        let limit = if busy { Some(Duration::ZERO) } else { limit };
         if !std::mem::take(&mut self.outside.deadline_moved) {
             return Ok(limit);
         }
