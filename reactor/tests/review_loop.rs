@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -135,4 +136,13 @@ fn timers_ring_while_there_is_always_mail() {
         reactor.adopt(ours, chatty).expect("a connection");
         assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get()), "{backend}");
     }
+}
+
+#[test]
+fn a_panic_when_told_that_a_connection_could_not_be_opened_is_survived() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let script = Script { closed: Box::new(|_| panic!("as told")), ..Script::default() };
+    reactor.spawner().connect(Path::new("/nowhere/at/all"), script);
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(reactor.counters().panics, 1);
 }

@@ -304,10 +304,22 @@ impl<P: Protocol + 'static> Reactor<P> {
             Spawn::Adopt(stream, protocol) => self.try_adopt(stream, protocol),
         };
         if let Err((protocol, error)) = result {
+            self.tell_not_opened(protocol, error);
+        }
+    }
+
+    /// Tells a protocol that its connection could not even begin. It has no place in the table, so nobody but us survives
+    /// its panic.
+    fn tell_not_opened(&mut self, protocol: P, error: io::Error) {
+        let tell = || {
             let mut session = Session::new(protocol);
             session.finish(&CloseReason::Io(error), &mut self.driver.output, &mut self.outside);
-            self.driver.output.clear();
+        };
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(tell)) {
+            self.outside.counters.panics += 1;
+            self.notify(&Notice::Panicked { id: ConnectionId::NONE, message: &message_of(&*panic) });
         }
+        self.driver.output.clear();
     }
 
     // -------------------------------------------------------------------------------------------------------- sources
