@@ -1,6 +1,6 @@
 //! What a second reading of the event loop found.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
@@ -145,4 +145,36 @@ fn a_panic_when_told_that_a_connection_could_not_be_opened_is_survived() {
     reactor.spawner().connect(Path::new("/nowhere/at/all"), script);
     reactor.turn(Some(Duration::ZERO)).expect("a turn");
     assert_eq!(reactor.counters().panics, 1);
+}
+
+/// A `closed` that notes why, and where.
+fn noted() -> (Rc<RefCell<String>>, Closed) {
+    let reason = Rc::new(RefCell::new(String::new()));
+    let note = Rc::clone(&reason);
+    (reason, Box::new(move |reason| *note.borrow_mut() = format!("{reason:?}")))
+}
+
+#[test]
+fn messages_do_not_prolong_lingering() {
+    for &backend in Backend::available() {
+        let mut reactor = a_loop(backend, Limits { linger_time: millis(30), ..Limits::default() });
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let script = Script { opened: Box::new(|(), cx| cx.close()), ..Script::default() };
+        let id = reactor.adopt(ours, script).expect("a connection");
+        let handle = reactor.handle();
+        let ended = |reactor: &Reactor<Script>| handle.send(id, 0).is_err() || reactor.connections() == 0;
+        assert!(turn_until(&mut reactor, millis(1), ended), "{backend}");
+    }
+}
+
+#[test]
+fn an_idle_limit_does_not_end_a_connection_that_lingers() {
+    let limits = Limits { idle: Some(millis(20)), linger_time: millis(200), ..Limits::default() };
+    let mut reactor = a_loop(Backend::Auto, limits);
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let (reason, closed) = noted();
+    let script = Script { opened: Box::new(|(), cx| cx.close()), closed, ..Script::default() };
+    reactor.adopt(ours, script).expect("a connection");
+    assert!(turn_until(&mut reactor, LONG, |reactor| reactor.counters().closed == 1));
+    assert_eq!(*reason.borrow(), "Finished");
 }

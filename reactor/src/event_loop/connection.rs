@@ -296,6 +296,9 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn settle_specially(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        if self.has(LINGERING) {
+            return Verdict::Keep; // all is said; closing again would begin the lingering anew
+        }
         loop {
             if let Err(error) = self.flush(driver, outside) {
                 return self.broken(error, driver);
@@ -475,8 +478,8 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn expired(&self, epoch: u32, idle: Option<u32>, request: Option<u32>) -> Option<Timeout> {
         let over =
             |since: u32, limit: Option<u32>| limit.is_some_and(|limit| epoch.wrapping_sub(since) >= limit);
-        if self.has(DEAD | CONNECTING) {
-            None
+        if self.has(DEAD | CONNECTING | LINGERING) {
+            None // the last two have deadlines of their own
         } else if self.session.state.waiting_for_request_since().is_some_and(|since| over(since, request)) {
             Some(Timeout::Request)
         } else {
