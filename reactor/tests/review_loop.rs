@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::Backend;
@@ -177,4 +178,21 @@ fn an_idle_limit_does_not_end_a_connection_that_lingers() {
     reactor.adopt(ours, script).expect("a connection");
     assert!(turn_until(&mut reactor, LONG, |reactor| reactor.counters().closed == 1));
     assert_eq!(*reason.borrow(), "Finished");
+}
+
+#[test]
+fn messages_keep_their_order_when_a_receiver_panics() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let hears = Rc::clone(&heard);
+    let panics = Script { message: Box::new(|_, _| panic!("as told")), ..Script::default() };
+    let listens = Script { message: Box::new(move |m, _| hears.borrow_mut().push(m)), ..Script::default() };
+    let ((near, _far), (here, _there)) = (UnixStream::pair().expect("two"), UnixStream::pair().expect("two"));
+    let first = reactor.adopt(near, panics).expect("a connection");
+    let second = reactor.adopt(here, listens).expect("a connection");
+    let handle = reactor.handle();
+    handle.send_all(Arc::from([first, second]), 1).expect("room");
+    handle.send(second, 2).expect("room");
+    assert!(turn_until(&mut reactor, Duration::ZERO, |_| heard.borrow().len() == 2));
+    assert_eq!(*heard.borrow(), [1, 2]);
 }

@@ -121,7 +121,6 @@ impl<P: Protocol + 'static> Builder<P> {
             closures: Slab::new(),
             mailbox,
             letters: VecDeque::new(),
-            delivering: None,
             spawner: Spawner::default(),
             observer: self.observer,
             batch: Vec::with_capacity(256),

@@ -93,8 +93,6 @@ pub struct Reactor<P: Protocol> {
     pub(super) closures: Slab<Closure<P>>,
     pub(super) mailbox: Arc<Mailbox<P>>,
     pub(super) letters: VecDeque<Letter<P>>,
-    /// A message to many that is being delivered, and how far.
-    pub(super) delivering: Option<Delivery<P::Message>>,
     pub(super) spawner: Spawner<P>,
     pub(super) observer: Option<Observer>,
 
@@ -119,15 +117,6 @@ pub struct Reactor<P: Protocol> {
 }
 
 pub(super) type Closure<P> = Box<dyn FnOnce(&mut Reactor<P>)>;
-
-/// A message to many that is being delivered.
-pub(super) struct Delivery<M> {
-    to: Arc<[ConnectionId]>,
-    clone: fn(&M) -> M,
-    message: M,
-    /// The receiver whose turn it is.
-    next: usize,
-}
 
 /// Turns with events but without progress, in a row.
 #[derive(Debug, Default)]
@@ -252,7 +241,6 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.mailbox.is_rung() {
             self.letters.extend(self.mailbox.take());
         }
-        self.guarded(Reactor::deliver_next);
         let (mail, letters, wishes) = (self.outside.mail.len(), self.letters.len(), self.spawner.len());
         self.guarded_each(mail, |reactor| reactor.outside.mail.pop_front(), Reactor::send_off);
         self.guarded_each(letters, |reactor| reactor.letters.pop_front(), Reactor::open_letter);
@@ -395,7 +383,6 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     fn has_mail(&self) -> bool {
         !self.outside.mail.is_empty()
-            || self.delivering.is_some()
             || !self.letters.is_empty()
             || self.mailbox.is_rung()
             || self.spawner.len() > 0
@@ -414,25 +401,14 @@ impl<P: Protocol + 'static> Reactor<P> {
         match to {
             Receiver::One(id) => self.deliver(id, message),
             Receiver::Many(to, clone) => {
-                while self.deliver_next() {} // what a panic left over
-                self.delivering = Some(Delivery { to, clone, message, next: 0 });
-                while self.deliver_next() {}
+                // Guarded by itself, or what comes behind this message would overtake it where somebody panics.
+                let mut receivers = to.iter();
+                self.guarded(|reactor| {
+                    reactor.outside.leave();
+                    receivers.next().map(|&id| reactor.deliver(id, clone(&message))).is_some()
+                });
             }
         }
-    }
-
-    /// Delivers to the next receiver of the message to many; `false` when there is none.
-    fn deliver_next(&mut self) -> bool {
-        self.outside.leave();
-        let Some(delivery) = &mut self.delivering else { return false };
-        let Some(&id) = delivery.to.get(delivery.next) else {
-            self.delivering = None;
-            return false;
-        };
-        delivery.next += 1;
-        let message = (delivery.clone)(&delivery.message);
-        self.deliver(id, message);
-        true
     }
 
     fn deliver(&mut self, id: ConnectionId, message: P::Message) {
