@@ -1,6 +1,9 @@
 //! What a second reading of the event loop found.
 
 use std::cell::{Cell, RefCell};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
@@ -195,4 +198,75 @@ fn messages_keep_their_order_when_a_receiver_panics() {
     handle.send(second, 2).expect("room");
     assert!(turn_until(&mut reactor, Duration::ZERO, |_| heard.borrow().len() == 2));
     assert_eq!(*heard.borrow(), [1, 2]);
+}
+
+/// A listener whose queue is full, with those that fill it: whoever connects now waits until the queue is emptied.
+fn a_full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    // SAFETY: takes no pointers; listening again only changes the length of the queue.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, millis(100)) {
+        waiting.push(stream);
+    }
+    (listener, waiting)
+}
+
+/// Sends a message to a connection that is being established, lets it be established, and turns until `done`.
+fn told_before_it_stands(
+    message: Call<u32>,
+    timer: Call<()>,
+    done: impl Fn(&mut TcpStream) -> bool,
+) -> String {
+    let (listener, waiting) = a_full_listener();
+    let limits = Limits { connect_time: Some(LONG), linger_time: millis(100), ..Limits::default() };
+    let mut reactor = a_loop(Backend::Auto, limits);
+    let (reason, closed) = noted();
+    let script = Script { message, timer, closed, ..Script::default() };
+    let id = reactor.connect(listener.local_addr().expect("an address"), script).expect("an attempt");
+    reactor.handle().send(id, 0).expect("room");
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(reactor.counters().messages, 1);
+    waiting.iter().for_each(|_| drop(listener.accept().expect("one of those that wait")));
+    let accepted = std::thread::spawn(move || listener.accept().expect("the connection").0);
+    assert!(
+        turn_until(&mut reactor, millis(10), |reactor| accepted.is_finished() || reactor.connections() == 0)
+    );
+    if reactor.connections() > 0 {
+        let mut stream = accepted.join().expect("no panic");
+        stream.set_nonblocking(true).expect("a mode");
+        assert!(turn_until(&mut reactor, millis(1), |_| done(&mut stream)));
+    }
+    reason.borrow().clone()
+}
+
+#[test]
+fn a_timer_started_before_the_connection_stands_rings() {
+    let message: Call<u32> = Box::new(|_, cx| _ = cx.start_timer(millis(2000)));
+    let timer: Call<()> = Box::new(|(), cx| cx.write(b"!"));
+    told_before_it_stands(message, timer, |stream| stream.read(&mut [0; 8]).is_ok_and(|read| read == 1));
+}
+
+#[test]
+fn closing_our_direction_before_the_connection_stands_does_not_break_it() {
+    let message: Call<u32> = Box::new(|_, cx| cx.close_write());
+    let done = |stream: &mut TcpStream| stream.read(&mut [0; 8]).is_ok_and(|read| read == 0);
+    assert_eq!(told_before_it_stands(message, Box::new(|(), _| {}), done), "");
+}
+
+#[test]
+fn closing_before_the_connection_stands_ends_it_in_order() {
+    let message: Call<u32> = Box::new(|_, cx| cx.close());
+    assert_eq!(told_before_it_stands(message, Box::new(|(), _| {}), |_| true), "Finished");
+}
+
+#[test]
+fn last_words_written_before_the_connection_stands_are_sent() {
+    let message: Call<u32> = Box::new(|_, cx| {
+        cx.write(b"!");
+        cx.close();
+    });
+    let done = |stream: &mut TcpStream| stream.read(&mut [0; 8]).is_ok_and(|read| read == 1);
+    assert_eq!(told_before_it_stands(message, Box::new(|(), _| {}), done), "");
 }

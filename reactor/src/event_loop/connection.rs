@@ -96,7 +96,8 @@ impl<P: Protocol> Connection<P> {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::WRITABLE) {
             return CloseReason::Io(error).into();
         }
-        self.set(CONNECTING | if driver.edge { READABLE } else { WRITABLE });
+        // Blocked, because what a message makes it write waits until the connection stands.
+        self.set(CONNECTING | BLOCKED | if driver.edge { READABLE } else { WRITABLE });
         if let Some(limit) = outside.limits.connect_time {
             outside.start(limit, Due::Deadline(id), Some(&mut self.session.state));
         }
@@ -311,6 +312,8 @@ impl<P: Protocol> Connection<P> {
             Demand::Continue => {}
             Demand::Abort => return CloseReason::Aborted.into(),
             Demand::Stop(limit) => return CloseReason::Limit(limit).into(),
+            Demand::Close if self.has(CONNECTING) => return self.session.reason_in_order().into(),
+            Demand::HalfClose if self.has(CONNECTING) => {} // shutdown(2) would end the attempt
             Demand::Close => return self.close_in_order(driver, outside),
             Demand::HalfClose => {
                 if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
@@ -327,7 +330,7 @@ impl<P: Protocol> Connection<P> {
                 return CloseReason::Limit(Limit::OutputBytes).into();
             }
         }
-        if self.session.state.is_closing() {
+        if self.session.state.is_closing() && !self.has(CONNECTING) {
             self.set_deadline(outside);
         }
         outside.release(&mut self.session.state);
@@ -395,8 +398,8 @@ impl<P: Protocol> Connection<P> {
             }
             Err(error) => return CloseReason::Io(error).into(),
         }
-        self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
-        outside.drop_timers(&mut self.session.state);
+        self.clear(CONNECTING | BLOCKED);
+        outside.drop_deadline(&mut self.session.state);
         self.stamp = outside.epoch;
         if flags & (sys::IN | sys::RDHUP) != 0 {
             self.set(UNREAD);

@@ -171,6 +171,18 @@ impl<T> Wheel<T> {
         self.free_chain = chain;
     }
 
+    /// Ends those timers of `owner` whose value is `meant`.
+    pub(crate) fn cancel_those(&mut self, owner: &mut Owner, meant: impl Fn(&T) -> bool) {
+        let mut next = if owner.chain == NONE { NONE } else { self.chains[owner.chain as usize] };
+        while next != NONE {
+            let index = next;
+            next = self.entry(index).next_of_owner;
+            if self.entry(index).value.as_ref().is_some_and(&meant) {
+                self.end(index);
+            }
+        }
+    }
+
     /// Whether `owner` has timers that run.
     pub(crate) fn has_timers(&self, owner: &Owner) -> bool {
         owner.chain != NONE && self.chains[owner.chain as usize] != NONE
