@@ -1,7 +1,7 @@
 //! What a second reading of the event loop found.
 
 use std::cell::{Cell, RefCell};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -269,4 +269,40 @@ fn last_words_written_before_the_connection_stands_are_sent() {
     });
     let done = |stream: &mut TcpStream| stream.read(&mut [0; 8]).is_ok_and(|read| read == 1);
     assert_eq!(told_before_it_stands(message, Box::new(|(), _| {}), done), "");
+}
+
+#[test]
+fn a_timer_started_between_turns_counts_from_its_start() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    std::thread::sleep(millis(60)); // the program is busy with something else
+    let rang = Rc::new(Cell::new(None));
+    let rings = Rc::clone(&rang);
+    let started = Instant::now();
+    reactor.after(millis(50), move |_| rings.set(Some(Instant::now())));
+    assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get().is_some()));
+    assert!(rang.get().is_some_and(|rang| rang - started >= millis(50)));
+}
+
+#[test]
+fn what_a_callback_took_is_not_added_to_the_timers_it_started() {
+    for &backend in Backend::available() {
+        let mut reactor = a_loop(backend, Limits::default());
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let rang = Rc::new(Cell::new(None));
+        let rings = Rc::clone(&rang);
+        let slow = Script {
+            received: Box::new(|_, cx| {
+                cx.start_timer(millis(600));
+                std::thread::sleep(millis(500));
+            }),
+            timer: Box::new(move |(), _| rings.set(Some(Instant::now()))),
+            ..Script::default()
+        };
+        reactor.adopt(ours, slow).expect("a connection");
+        theirs.write_all(b"!").expect("room");
+        let started = Instant::now();
+        assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get().is_some()));
+        let took = rang.get().expect("it rang") - started;
+        assert!(took < millis(1000), "{backend}: {took:?}");
+    }
 }

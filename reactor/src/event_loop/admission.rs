@@ -225,6 +225,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// The attempt could not even begin: no descriptors, no route, no such path; or the loop is shutting down or full.
     pub fn connect(&mut self, to: impl Into<Address>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_connect(&to.into(), protocol).map_err(|(_, error)| error)
     }
 
@@ -233,6 +234,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// It is no socket; or the loop is shutting down or full.
     pub fn adopt(&mut self, stream: impl Into<OwnedFd>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_adopt(stream.into(), protocol).map_err(|(_, error)| error)
     }
 

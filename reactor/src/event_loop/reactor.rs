@@ -26,6 +26,7 @@ use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
 use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
+use crate::clock;
 use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
@@ -169,6 +170,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         if !std::mem::take(&mut self.clock_rang) {
             return;
         }
+        self.outside.forget_now(); // it may be that of the turn before, which took its time
         let now = self.outside.now();
         let running = self.outside.wheel.len();
         self.guarded_each(running, |reactor| reactor.outside.wheel.pop_due(now), Reactor::fire);
@@ -194,7 +196,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         }
         // No clock: a timeout for the wait, and a look at the timers in every turn.
         (self.clock_rang, self.outside.deadline_moved) = (true, true);
-        let until = deadline.saturating_duration_since(self.outside.now());
+        let until = deadline.saturating_duration_since(clock::now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
 
@@ -450,6 +452,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn after(&mut self, after: Duration, run: impl FnOnce(&mut Reactor<P>) + 'static) -> Timer {
+        self.outside.forget_now(); // between turns it may be long ago
         let place = self.closures.insert(Box::new(run));
         self.outside.start(after, Due::Closure(place as u32), None)
     }
