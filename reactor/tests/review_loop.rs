@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -304,5 +304,35 @@ fn what_a_callback_took_is_not_added_to_the_timers_it_started() {
         assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get().is_some()));
         let took = rang.get().expect("it rang") - started;
         assert!(took < millis(1000), "{backend}: {took:?}");
+    }
+}
+
+#[test]
+fn an_endless_producer_hears_the_end_of_the_stream() {
+    for &backend in Backend::available() {
+        let mut reactor = a_loop(backend, Limits::default());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut theirs =
+            TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (ours, _) = listener.accept().expect("a connection");
+        theirs.write_all(b"enough").expect("room");
+        theirs.shutdown(Shutdown::Write).expect("the end");
+        theirs.set_nonblocking(true).expect("a mode");
+        let endless = Script {
+            opened: Box::new(|(), cx| cx.notify_drained()),
+            drained: Box::new(|(), cx| {
+                cx.write(b"and so on");
+                cx.notify_drained();
+            }),
+            ..Script::default()
+        };
+        reactor.adopt(ours, endless).expect("a connection");
+        let mut turns = 0;
+        while reactor.counters().closed == 0 && turns < 1000 {
+            reactor.turn(Some(Duration::ZERO)).expect("a turn");
+            let _ = theirs.read(&mut [0; 4096]); // the peer reads along
+            turns += 1;
+        }
+        assert_eq!(reactor.counters().closed, 1, "{backend}");
     }
 }

@@ -192,7 +192,15 @@ impl<P: Protocol> Connection<P> {
             return self.linger(driver, outside);
         }
         self.session.tell_drained(&mut driver.output, outside);
-        if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
+        if !driver.output.is_empty() {
+            // Sent first, but not in place of reading: a producer without end would never hear the peer.
+            let verdict = self.settle(driver, outside);
+            if matches!(verdict, Verdict::Close(_)) || !self.has(UNREAD) || !self.session.state.wants_input()
+            {
+                return verdict;
+            }
+        }
+        if self.has(UNREAD) && self.session.state.wants_input() {
             self.clear(UNREAD);
             // What the event told besides input is forgotten by now. The end of the stream may be behind a short read, and
             // an edge does not repeat itself: only `WouldBlock` says that nothing is left.
