@@ -1,6 +1,7 @@
 //! What a second reading of the event loop found.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::Backend;
-use reactor::event_loop::{CloseReason, Context, Limits, Protocol, Reactor, Timer};
+use reactor::event_loop::{CloseReason, Context, Limit, Limits, Protocol, Reactor, Timer};
 
 type Closed = Box<dyn FnMut(&CloseReason)>;
 type Call<T> = Box<dyn FnMut(T, &mut Context<'_, u32>)>;
@@ -335,4 +336,40 @@ fn an_endless_producer_hears_the_end_of_the_stream() {
         }
         assert_eq!(reactor.counters().closed, 1, "{backend}");
     }
+}
+
+#[test]
+fn small_pieces_without_end_reach_the_limit_of_output() {
+    let mut reactor = a_loop(Backend::Auto, Limits { output_bytes: 100_000, ..Limits::default() });
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let (reason, closed) = noted();
+    let script = Script { message: Box::new(|_, cx| cx.write_static(b"!")), closed, ..Script::default() };
+    let id = reactor.adopt(ours, script).expect("a connection");
+    let handle = reactor.handle();
+    for message in 0..20_000 {
+        handle.send(id, message).expect("room");
+    }
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(*reason.borrow(), format!("{:?}", CloseReason::Limit(Limit::OutputBytes)));
+}
+
+#[test]
+fn a_range_beyond_all_files_is_an_early_end() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let (reason, closed) = noted();
+    let file = Arc::new(File::open(file!().trim_start_matches("reactor/")).expect("this file"));
+    let script = Script {
+        opened: Box::new(move |(), cx| {
+            cx.write(b"head");
+            cx.write_file(Arc::clone(&file), 0..u64::MAX);
+            cx.write_file(Arc::clone(&file), 0..u64::MAX);
+            assert!(cx.unsent() > 4);
+        }),
+        closed,
+        ..Script::default()
+    };
+    reactor.adopt(ours, script).expect("a connection");
+    assert!(turn_until(&mut reactor, Duration::ZERO, |reactor| reactor.counters().closed == 1));
+    assert!(reason.borrow().contains("UnexpectedEof"), "{}", reason.borrow());
 }

@@ -19,7 +19,7 @@ pub struct Limits {
     pub connections_per_peer: Option<u32>,
     /// Bytes of one request: what a protocol may leave unconsumed while it asks for more.
     pub request_bytes: usize,
-    /// Bytes of memory queued for one peer (files and static pieces cost none and do not count).
+    /// Bytes of memory queued for one peer (of files and static pieces only the entry in the queue, some sixty bytes, counts).
     pub output_bytes: usize,
     /// Time without a byte in either direction. Checked four times per span, so a connection ends at most a quarter late.
     pub idle: Option<Duration>,
