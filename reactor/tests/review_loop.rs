@@ -373,3 +373,25 @@ fn a_range_beyond_all_files_is_an_early_end() {
     assert!(turn_until(&mut reactor, Duration::ZERO, |reactor| reactor.counters().closed == 1));
     assert!(reason.borrow().contains("UnexpectedEof"), "{}", reason.borrow());
 }
+
+/// A wait's other events must not be lost to a program that turns the loop within one.
+#[cfg(feature = "signal-hook")]
+#[test]
+fn a_turn_within_a_turn_loses_no_event() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+    let heard = Rc::new(Cell::new(0));
+    let hears = Rc::clone(&heard);
+    let script = Script { received: Box::new(move |length, _| hears.set(length)), ..Script::default() };
+    reactor.adopt(ours, script).expect("a connection");
+    reactor.turn(Some(Duration::ZERO)).expect("a turn"); // the edge of a socket that is writable is past
+    reactor
+        .on_signal(libc::SIGUSR2, |reactor| reactor.turn(Some(Duration::ZERO)).expect("a turn within a turn"))
+        .expect("a signal");
+    signal_hook::low_level::raise(libc::SIGUSR2).expect("a signal");
+    theirs.write_all(b"!").expect("room");
+    for _ in 0..3 {
+        reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    }
+    assert_eq!(heard.get(), 1);
+}

@@ -203,6 +203,9 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 3. A signal ends the wait early, with nothing to dispatch. A batch that came back full had no room for somebody:
     /// the next may be twice as large.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.dispatched < self.batch.len() {
+            return Ok(()); // events are left: this is a turn within a turn, or a panic of the program ended the last one
+        }
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
