@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::Backend;
-use reactor::event_loop::{CloseReason, Context, Limit, Limits, Protocol, Reactor, Timer};
+use reactor::event_loop::{CloseReason, Context, Incoming, Limit, Limits, Protocol, Reactor, Timer};
 
 type Closed = Box<dyn FnMut(&CloseReason)>;
 type Call<T> = Box<dyn FnMut(T, &mut Context<'_, u32>)>;
@@ -394,4 +394,14 @@ fn a_turn_within_a_turn_loses_no_event() {
         reactor.turn(Some(Duration::ZERO)).expect("a turn");
     }
     assert_eq!(heard.get(), 1);
+}
+
+#[test]
+fn what_does_not_listen_is_no_listener() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let none = |_: &Incoming<'_>| None;
+    let (datagrams, _other) = UnixDatagram::pair().expect("a pair");
+    assert!(reactor.listen_on(datagrams, none).is_err());
+    assert!(reactor.listen_on(UnixStream::pair().expect("a pair").0, none).is_err());
+    assert!(reactor.listen_on(TcpListener::bind("127.0.0.1:0").expect("a listener"), none).is_ok());
 }

@@ -50,7 +50,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Takes over a socket that listens already: one that was inherited, or set up by other means. It becomes nonblocking.
     ///
     /// # Errors
-    /// It is no socket; the loop is shutting down.
+    /// It is no socket that listens; the loop is shutting down.
     pub fn listen_on(
         &mut self,
         socket: impl Into<OwnedFd>,
