@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::rc::Rc;
@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::Backend;
-use reactor::event_loop::{CloseReason, Context, Incoming, Limit, Limits, Protocol, Reactor, Timer};
+use reactor::event::Event;
+use reactor::event_loop::{
+    CloseReason, Context, Incoming, Limit, Limits, Protocol, Reactor, Source, SourceContext, Timer,
+};
 
 type Closed = Box<dyn FnMut(&CloseReason)>;
 type Call<T> = Box<dyn FnMut(T, &mut Context<'_, u32>)>;
@@ -404,4 +407,30 @@ fn what_does_not_listen_is_no_listener() {
     assert!(reactor.listen_on(datagrams, none).is_err());
     assert!(reactor.listen_on(UnixStream::pair().expect("a pair").0, none).is_err());
     assert!(reactor.listen_on(TcpListener::bind("127.0.0.1:0").expect("a listener"), none).is_ok());
+}
+
+struct Panics(UnixStream);
+
+impl Source<u32> for Panics {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+    fn ready(&mut self, _: &Event, _: &mut SourceContext<'_, u32>) -> std::io::Result<()> {
+        panic!("as told")
+    }
+}
+
+#[test]
+fn a_source_that_panics_is_removed_and_the_loop_goes_on() {
+    let notices = Rc::new(RefCell::new(Vec::new()));
+    let hears = Rc::clone(&notices);
+    let builder = Reactor::builder().on_notice(move |notice| hears.borrow_mut().push(notice.to_string()));
+    let mut reactor: Reactor<Script> = builder.build().expect("a loop");
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+    let source = reactor.add_source(Panics(ours)).expect("a source");
+    theirs.write_all(b"!").expect("room");
+    reactor.turn(Some(LONG)).expect("a turn");
+    assert_eq!(*notices.borrow(), ["a source was removed: it panicked: as told"]);
+    assert_eq!(reactor.counters().panics, 1);
+    assert!(!reactor.remove_source(source));
 }

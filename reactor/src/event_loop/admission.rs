@@ -393,8 +393,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         match what {
             What::Source(source) => {
                 let mut cx = SourceContext { outside: &mut self.outside, remove: false };
-                source.ready(event, &mut cx)?;
-                Ok(cx.remove)
+                match panic::catch_unwind(AssertUnwindSafe(|| source.ready(event, &mut cx))) {
+                    Ok(result) => result.map(|()| cx.remove),
+                    Err(panic) => {
+                        self.outside.counters.panics += 1;
+                        Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))
+                    }
+                }
             }
             #[cfg(feature = "signal-hook")]
             What::Signal(signal) => signal.ready(self).map(|()| false),
