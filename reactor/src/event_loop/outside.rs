@@ -272,6 +272,6 @@ impl<M> Outside<M> {
 }
 
 /// `now + after`, or in thirty years where that has no name.
-fn later(now: Instant, after: Duration) -> Instant {
+pub(crate) fn later(now: Instant, after: Duration) -> Instant {
     now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
 }
