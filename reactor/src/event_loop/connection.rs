@@ -333,10 +333,8 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
-        if let Some(more) = self.session.state.more_mut() {
-            if more.output.memory() > outside.limits.output_bytes {
-                return CloseReason::Limit(Limit::OutputBytes).into();
-            }
+        if self.session.state.is_overfull(outside.limits.output_bytes) {
+            return CloseReason::Limit(Limit::OutputBytes).into();
         }
         if self.session.state.is_closing() && !self.has(CONNECTING) {
             self.set_deadline(outside);

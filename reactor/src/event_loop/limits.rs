@@ -62,8 +62,16 @@ impl Default for Limits {
 pub struct Watermarks {
     /// At this many bytes unsent there is no room: reading pauses.
     pub high: usize,
-    /// At this many or fewer reading goes on, and `drained` is called for whoever asked. Not above `high`.
+    /// At this many or fewer reading goes on, and `drained` is called for whoever asked. Below `high`.
     pub low: usize,
+}
+
+impl Watermarks {
+    /// The same such that output can reach the high mark and fall from it to the low one.
+    pub(crate) fn in_order(self) -> Watermarks {
+        let high = self.high.max(1);
+        Watermarks { high, low: self.low.min(high - 1) }
+    }
 }
 
 impl Default for Watermarks {

@@ -9,7 +9,7 @@ use super::readiness::{is_passing, transmit};
 use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
-use crate::event_loop::outside::{Due, Mail, Outside, Receiver, later};
+use crate::event_loop::outside::{Due, Outside, later};
 use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol, Timeout, message_of};
 use crate::event_loop::session::{Demand, Session};
 use crate::sys::{self, Direction};
@@ -175,7 +175,10 @@ impl<P: Protocol> Conversation<P> {
             }
             let drained = self.session.is_drained_due(&self.outside);
             self.session.tell_drained(&mut self.output, &mut self.outside);
-            if !self.session.go_on(&mut self.output, &mut self.outside) && !drained && !self.deliver() {
+            let moved = self.session.go_on(&mut self.output, &mut self.outside)
+                || drained
+                || self.session.take_own_mail(&mut self.output, &mut self.outside);
+            if !moved {
                 break;
             }
         }
@@ -222,19 +225,6 @@ impl<P: Protocol> Conversation<P> {
         }
         self.session.sent(&self.outside);
         Ok(())
-    }
-
-    /// Delivers what the protocol sent to itself.
-    fn deliver(&mut self) -> bool {
-        let Some(Mail { to, message }) = self.outside.mail.pop_front() else { return false };
-        let me = match &to {
-            Receiver::One(id) => *id == self.outside.id,
-            Receiver::Many(ids, _) => ids.contains(&self.outside.id),
-        };
-        if me {
-            self.session.message(message, &mut self.output, &mut self.outside);
-        }
-        true
     }
 
     /// Until the next timer or the end of a limit.
