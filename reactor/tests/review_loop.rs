@@ -434,3 +434,26 @@ fn a_source_that_panics_is_removed_and_the_loop_goes_on() {
     assert_eq!(reactor.counters().panics, 1);
     assert!(!reactor.remove_source(source));
 }
+
+#[test]
+fn half_closing_what_the_peer_has_reset_is_a_reset() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let theirs = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    let (reason, closed) = noted();
+    let script = Script { message: Box::new(|_, cx| cx.close_write()), closed, ..Script::default() };
+    let id = reactor.adopt(listener.accept().expect("a connection").0, script).expect("a connection");
+    let handle = reactor.handle();
+    // Within one mailbox phase: no event tells of the reset before the message is delivered.
+    handle.run(move |_| {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let length = size_of::<libc::linger>() as libc::socklen_t;
+        let (fd, value) = (theirs.as_raw_fd(), (&raw const linger).cast());
+        // SAFETY: `linger` is readable for the length given.
+        unsafe { assert_eq!(libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, value, length), 0) };
+        drop(theirs);
+    });
+    handle.send(id, 0).expect("room");
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(*reason.borrow(), "Reset");
+}

@@ -324,8 +324,9 @@ impl<P: Protocol> Connection<P> {
             Demand::HalfClose if self.has(CONNECTING) => {} // shutdown(2) would end the attempt
             Demand::Close => return self.close_in_order(driver, outside),
             Demand::HalfClose => {
-                if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
-                    return CloseReason::of_error(error, 0).into();
+                if sys::shutdown_write(self.socket.as_fd()).is_err() {
+                    // It says only that there is no connection any more; the socket knows why.
+                    return CloseReason::of_error(readiness::pending_error(&self.socket), 0).into();
                 }
                 self.session.state.write_closed();
                 if self.session.state.demand() == Demand::Close {
