@@ -457,3 +457,17 @@ fn half_closing_what_the_peer_has_reset_is_a_reset() {
     reactor.turn(Some(Duration::ZERO)).expect("a turn");
     assert_eq!(*reason.borrow(), "Reset");
 }
+
+#[test]
+fn what_was_to_be_opened_ends_with_the_loop() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+    let spawner = reactor.spawner();
+    let its = spawner.clone();
+    let script = Script { opened: Box::new(move |(), _| _ = &its), ..Script::default() };
+    spawner.adopt(ours, script);
+    reactor.shutdown(Duration::ZERO);
+    drop((reactor, spawner));
+    theirs.set_nonblocking(true).expect("a mode");
+    assert_eq!(theirs.read(&mut [0]).expect("the end"), 0);
+}

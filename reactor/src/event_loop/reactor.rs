@@ -525,6 +525,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 impl<P: Protocol> Drop for Reactor<P> {
     fn drop(&mut self) {
         self.mailbox.close();
+        while self.spawner.next().is_some() {} // a protocol that waits there may hold the spawner, and so itself
     }
 }
 
