@@ -76,10 +76,9 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark above the high one as the high.
+    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
-        let high = marks.high.max(1);
-        self.watermarks = Watermarks { high, low: marks.low.min(high - 1) };
+        self.watermarks = marks.in_order();
         self
     }
 
@@ -121,7 +120,6 @@ impl<P: Protocol + 'static> Builder<P> {
             closures: Slab::new(),
             mailbox,
             letters: VecDeque::new(),
-            delivering: None,
             spawner: Spawner::default(),
             observer: self.observer,
             batch: Vec::with_capacity(256),

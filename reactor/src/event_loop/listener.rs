@@ -76,6 +76,10 @@ impl<P> Listener<P> {
 
     /// Takes over a socket that listens already.
     pub(crate) fn adopt(socket: OwnedFd, make: Make<P>) -> io::Result<Listener<P>> {
+        if !sys::is_listening(socket.as_fd())? {
+            // It would be ready again and again, and accepting would fail each time.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+        }
         sys::set_nonblocking(socket.as_fd(), true)?;
         let address = Address::from(&sys::local_address(socket.as_fd())?);
         if let Address::Inet(_) = address {

@@ -21,9 +21,15 @@ pub struct Output {
     splices: VecDeque<Splice>,
     /// The sum of the splices' `after`.
     before_splices: usize,
-    /// The sum of what the splices still have to send.
+    /// The sum of what the splices still have to send,
     spliced: usize,
+    /// and how much of that is memory held for the peer.
+    spliced_memory: usize,
 }
+
+/// What the splices have to send is counted up to here: nobody has so much to send, and whoever says so (the range of a file
+/// may have any end) must not make a sum overflow.
+const MOST: usize = usize::MAX / 16;
 
 #[derive(Debug)]
 struct Splice {
@@ -50,6 +56,11 @@ impl Piece {
             }
             memory => memory.bytes().len(),
         }
+    }
+
+    /// Whether it holds memory for the peer.
+    fn is_memory(&self) -> bool {
+        matches!(self, Piece::Shared(_) | Piece::Owned(_))
     }
 
     /// Its bytes; empty for a file, whose bytes never enter our memory.
@@ -83,11 +94,9 @@ impl Output {
         self.len() == 0
     }
 
-    /// Memory it holds for the peer: neither files nor static pieces.
+    /// Memory it holds for the peer: of files and static pieces only their place in the queue.
     pub(crate) fn memory(&self) -> usize {
-        let spliced =
-            self.splices.iter().filter(|splice| matches!(splice.piece, Piece::Shared(_) | Piece::Owned(_)));
-        self.copied.len() - self.start + spliced.map(|splice| splice.piece.len() - splice.sent).sum::<usize>()
+        self.copied.len() - self.start + self.spliced_memory + self.splices.len() * size_of::<Splice>()
     }
 
     #[inline]
@@ -122,7 +131,8 @@ impl Output {
         }
         let after = self.trailing();
         self.before_splices += after;
-        self.spliced = self.spliced.saturating_add(piece.len());
+        self.spliced = self.spliced.saturating_add(piece.len()).min(MOST);
+        self.spliced_memory += if piece.is_memory() { piece.len() } else { 0 };
         self.splices.push_back(Splice { after, piece, sent: 0 });
     }
 
@@ -208,6 +218,7 @@ impl Output {
             let step = sent.min(splice.piece.len() - splice.sent);
             splice.sent += step;
             self.spliced -= step;
+            self.spliced_memory -= if splice.piece.is_memory() { step } else { 0 };
             sent -= step;
             if splice.after > 0 || splice.sent < splice.piece.len() {
                 return;
@@ -234,7 +245,8 @@ impl Output {
             self.splices.push_back(splice);
         }
         self.copied.extend_from_slice(&other.copied[other.start..]);
-        self.spliced += other.spliced;
+        self.spliced = (self.spliced + other.spliced).min(MOST);
+        self.spliced_memory += other.spliced_memory;
         other.clear();
     }
 
@@ -250,11 +262,11 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.splices.clear();
-        (self.start, self.before_splices, self.spliced) = (0, 0, 0);
+        (self.start, self.before_splices, self.spliced, self.spliced_memory) = (0, 0, 0, 0);
     }
 
     /// Bytes of memory it keeps for reuse.
     pub(crate) fn capacity(&self) -> usize {
-        self.copied.capacity()
+        self.copied.capacity() + self.splices.capacity() * size_of::<Splice>()
     }
 }

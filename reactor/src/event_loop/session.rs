@@ -13,7 +13,7 @@
 use std::mem;
 
 use super::output::Output;
-use super::outside::Outside;
+use super::outside::{Mail, Outside, Receiver};
 use super::protocol::{CloseReason, Context, Limit, Protocol};
 use super::timer::{Owner, Timer};
 
@@ -296,6 +296,19 @@ impl<P: Protocol> Session<P> {
         }
     }
 
+    /// Where there is nobody else: delivers a message that the protocol sent to itself; `false` if there was none.
+    pub(crate) fn take_own_mail(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) -> bool {
+        let Some(Mail { to, message }) = outside.mail.pop_front() else { return false };
+        let me = match &to {
+            Receiver::One(id) => *id == outside.id,
+            Receiver::Many(ids, _) => ids.contains(&outside.id),
+        };
+        if me {
+            self.message(message, output, outside);
+        }
+        true
+    }
+
     /// Bytes went out, or were queued: looks whether there is room again.
     #[inline]
     pub(crate) fn sent(&mut self, outside: &Outside<P::Message>) {
@@ -472,6 +485,11 @@ impl SessionState {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.more.as_ref().map_or(0, |more| more.output.len())
+    }
+
+    /// Whether more than `most` bytes of memory are held for the peer.
+    pub(crate) fn is_overfull(&self, most: usize) -> bool {
+        self.more.as_ref().is_some_and(|more| more.output.memory() > most)
     }
 
     #[inline]
