@@ -713,14 +713,16 @@ pub(crate) fn open_null() -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(open(path.as_ptr(), flags))?)) }
 }
 
-/// Whether a path names a socket, without following a link (lstat(2)).
-pub(crate) fn is_socket_path(path: &Path) -> io::Result<bool> {
+/// The device and the number of the socket that a path names, without following a link (lstat(2)); `None` if what stands
+/// there is no socket.
+pub(crate) fn socket_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path ends with NUL, and `status` has room for a `stat`.
     unsafe { syscall!(lstat(path.as_ptr(), status.as_mut_ptr()))? };
     // SAFETY: lstat succeeded, so it filled `status` in.
-    Ok(unsafe { status.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some((status.st_dev, status.st_ino)))
 }
 
 /// unlink(2).

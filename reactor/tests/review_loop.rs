@@ -471,3 +471,19 @@ fn what_was_to_be_opened_ends_with_the_loop() {
     theirs.set_nonblocking(true).expect("a mode");
     assert_eq!(theirs.read(&mut [0]).expect("the end"), 0);
 }
+
+/// A server that was restarted has a socket of its own there when the old one ends.
+#[test]
+fn the_path_of_a_successor_is_left_alone() {
+    let path = std::env::temp_dir().join(format!("zen-successor-{}", std::process::id()));
+    let address = || reactor::net::Address::Unix(path.clone());
+    let mut old = Reactor::<Script>::builder().build().unwrap();
+    old.listen(address(), |_| None).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let mut new = Reactor::<Script>::builder().build().unwrap();
+    new.listen(address(), |_| None).unwrap();
+    drop(old);
+    assert!(path.exists());
+    drop(new);
+    assert!(!path.exists());
+}

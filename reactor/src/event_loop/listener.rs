@@ -36,8 +36,8 @@ pub(crate) struct Listener<P> {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
-    /// The path it made, to be removed with it.
-    path: Option<PathBuf>,
+    /// The path it made, to be removed with it, and what it put there.
+    path: Option<(PathBuf, (u64, u64))>,
     /// Whether the kernel is asked about it.
     pub(crate) watched: bool,
     /// Until a timer says otherwise, it accepts nothing.
@@ -69,7 +69,7 @@ impl<P> Listener<P> {
             |source| Error::Socket { operation: "listen at", address: at.to_string(), source }.into_io();
         let mut listener = Listener::adopt(open().map_err(explain)?, make)?;
         if let Address::Unix(path) = at {
-            listener.path = Some(path.clone());
+            listener.path = sys::socket_at(path)?.map(|socket| (path.clone(), socket));
         }
         Ok(listener)
     }
@@ -117,8 +117,11 @@ impl<P> Listener<P> {
 
 impl<P> Drop for Listener<P> {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = sys::unlink(path); // it may be gone already
+        // It may be gone already, or be another server's by now.
+        if let Some((path, socket)) = &self.path {
+            if sys::socket_at(path).is_ok_and(|there| there.as_ref() == Some(socket)) {
+                let _ = sys::unlink(path);
+            }
         }
     }
 }
@@ -132,7 +135,7 @@ impl<P> fmt::Debug for Listener<P> {
 /// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
 /// stands there stays, and binding reports it.
 fn remove_stale(path: &Path) {
-    if !sys::is_socket_path(path).unwrap_or(false) {
+    if !matches!(sys::socket_at(path), Ok(Some(_))) {
         return;
     }
     let answer = sys::RawAddress::unix(path).and_then(|raw| {
