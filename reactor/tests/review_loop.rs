@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use reactor::Backend;
 use reactor::event::Event;
 use reactor::event_loop::{
-    CloseReason, Context, Incoming, Limit, Limits, Protocol, Reactor, Source, SourceContext, Timer,
+    CloseReason, ConnectionId, Context, Incoming, Limit, Limits, Protocol, Reactor, Source, SourceContext,
+    Timer,
 };
 
 type Closed = Box<dyn FnMut(&CloseReason)>;
@@ -142,7 +143,7 @@ fn timers_ring_while_there_is_always_mail() {
             ..Script::default()
         };
         reactor.adopt(ours, chatty).expect("a connection");
-        assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get()), "{backend}");
+        assert!(turn_until(&mut reactor, millis(20), |_| rang.get()), "{backend}");
     }
 }
 
@@ -283,7 +284,7 @@ fn a_timer_started_between_turns_counts_from_its_start() {
     let rings = Rc::clone(&rang);
     let started = Instant::now();
     reactor.after(millis(50), move |_| rings.set(Some(Instant::now())));
-    assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get().is_some()));
+    assert!(turn_until(&mut reactor, millis(20), |_| rang.get().is_some()));
     assert!(rang.get().is_some_and(|rang| rang - started >= millis(50)));
 }
 
@@ -305,7 +306,7 @@ fn what_a_callback_took_is_not_added_to_the_timers_it_started() {
         reactor.adopt(ours, slow).expect("a connection");
         theirs.write_all(b"!").expect("room");
         let started = Instant::now();
-        assert!(turn_until(&mut reactor, LONG / 5, |_| rang.get().is_some()));
+        assert!(turn_until(&mut reactor, millis(20), |_| rang.get().is_some()));
         let took = rang.get().expect("it rang") - started;
         assert!(took < millis(1000), "{backend}: {took:?}");
     }
@@ -486,4 +487,15 @@ fn the_path_of_a_successor_is_left_alone() {
     assert!(path.exists());
     drop(new);
     assert!(!path.exists());
+
+#[test]
+fn no_more_connections_are_allowed_than_ids_can_name() {
+    let mut reactor = a_loop(Backend::Auto, Limits { connections: usize::MAX, ..Limits::default() });
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let most = Rc::new(Cell::new(0));
+    let notes = Rc::clone(&most);
+    let script =
+        Script { opened: Box::new(move |(), cx| notes.set(cx.limits().connections)), ..Script::default() };
+    reactor.adopt(ours, script).expect("a connection");
+    assert_eq!(most.get(), ConnectionId::MOST);
 }

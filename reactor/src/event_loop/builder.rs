@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::notice::{Notice, Observer};
 use super::outside::Outside;
 use super::peers::Peers;
-use super::protocol::Protocol;
+use super::protocol::{ConnectionId, Protocol};
 use super::reactor::{BELL, Reactor, Spin, key};
 use super::spawner::Spawner;
 use crate::clock;
@@ -70,9 +70,9 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// What peers are allowed.
+    /// What peers are allowed. More connections than [`ConnectionId::MOST`] count as so many.
     pub fn limits(mut self, limits: Limits) -> Builder<P> {
-        self.limits = limits;
+        self.limits = Limits { connections: limits.connections.min(ConnectionId::MOST), ..limits };
         self
     }
 
