@@ -441,9 +441,12 @@ impl SessionState {
     pub(crate) fn pause(&mut self, pause: bool) {
         if pause {
             self.flags |= PAUSED;
-        } else {
-            self.flags &= !PAUSED;
+            return;
         }
+        if self.has(PAUSED) && self.held() > 0 && !self.has(EOF_TOLD) {
+            self.flags |= STALLED;
+        }
+        self.flags &= !PAUSED;
     }
 
     pub(crate) fn notify_drained(&mut self) {
