@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod bench;
 mod closing;
 mod connecting;
 mod conversation;
+mod converse;
 mod limits;
 mod listening;
 mod messages;
