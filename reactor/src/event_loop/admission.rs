@@ -123,6 +123,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// A listener's rest is over.
     pub(super) fn end_rest(&mut self, place: usize) {
+        self.reserve.refill();
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.resting = false;
             self.rewatch_listener(place);
@@ -162,7 +163,12 @@ impl<P: Protocol + 'static> Reactor<P> {
                     AcceptError::Nobody => return,
                     AcceptError::Skip => {}
                     AcceptError::NoDescriptors => {
-                        self.outside.counters.shed += u64::from(self.reserve.shed(&listener.socket));
+                        match self.reserve.shed(&listener.socket) {
+                            Ok(()) => self.outside.counters.shed += 1,
+                            // accept(2) looks for a free descriptor before it looks who waits: nobody does.
+                            Err(error) if AcceptError::of(&error) == AcceptError::Nobody => return,
+                            Err(_) => {}
+                        }
                         return self.rest(place, &error);
                     }
                     AcceptError::Rest => return self.rest(place, &error),

@@ -127,6 +127,7 @@ impl<P: Protocol + 'static> Builder<P> {
             queue: VecDeque::new(),
             dead: Vec::new(),
             armed: None,
+            timeout_for: None,
             clock_rang: false,
             sweeping: false,
             full: false,

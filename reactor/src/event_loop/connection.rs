@@ -560,3 +560,22 @@ fn interest(bits: u16) -> Option<Interest> {
         (false, false) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a `slab::Slab` keeps for each place: the value, or the number of the next free place.
+    #[allow(dead_code)]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    #[test]
+    fn an_idle_connection_costs_thirty_two_bytes_of_the_table() {
+        assert!(size_of::<Connection<()>>() <= 32, "{}", size_of::<Connection<()>>());
+        assert!(size_of::<Place<Connection<()>>>() <= 32, "{}", size_of::<Place<Connection<()>>>());
+        assert!(size_of::<Verdict>() <= 16);
+    }
+}

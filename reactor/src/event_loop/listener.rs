@@ -157,14 +157,19 @@ impl Reserve {
         Reserve(sys::open_null().ok())
     }
 
-    /// Accepts one connection in place of the reserve and closes it. Whether there was one.
-    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> bool {
-        if self.0.take().is_none() {
-            return false;
-        }
-        let shed = sys::accept(listener.as_fd()).is_ok();
-        *self = Reserve::new();
+    /// Accepts one connection in place of the reserve and closes it.
+    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> io::Result<()> {
+        self.0 = None;
+        let shed = sys::accept(listener.as_fd()).map(drop);
+        self.refill();
         shed
+    }
+
+    /// Somebody else may have been faster the last time.
+    pub(crate) fn refill(&mut self) {
+        if self.0.is_none() {
+            *self = Reserve::new();
+        }
     }
 }
 

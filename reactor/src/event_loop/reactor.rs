@@ -107,7 +107,9 @@ pub struct Reactor<P: Protocol> {
 
     /// For when the kernel's clock is set, where there is one.
     pub(super) armed: Option<Instant>,
-    /// Whether timers may be due.
+    /// Where there is no clock: the deadline that bounds the wait.
+    pub(super) timeout_for: Option<Instant>,
+    /// Whether timers may be due: so said the last wait, with or without a clock, and the next turn begins with them.
     pub(super) clock_rang: bool,
     /// Whether limits on time are being watched.
     pub(super) sweeping: bool,
@@ -194,8 +196,8 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.armed = Some(deadline);
             return Ok(limit);
         }
-        // No clock: a timeout for the wait, and a look at the timers in every turn.
-        (self.clock_rang, self.outside.deadline_moved) = (true, true);
+        // No clock: a timeout for the wait, and a look at the time when it ends.
+        (self.timeout_for, self.outside.deadline_moved) = (Some(deadline), true);
         let until = deadline.saturating_duration_since(clock::now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
@@ -217,6 +219,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;
+        if let Some(deadline) = self.timeout_for.take() {
+            self.clock_rang |= deadline <= self.outside.now();
+        }
         Ok(())
     }
 
