@@ -21,8 +21,10 @@ pub struct Output {
     splices: VecDeque<Splice>,
     /// The sum of the splices' `after`.
     before_splices: usize,
-    /// The sum of what the splices still have to send.
+    /// The sum of what the splices still have to send,
     spliced: usize,
+    /// and how much of that is memory held for this peer.
+    memory: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl Piece {
             }
             memory => memory.bytes().len(),
         }
+    }
+
+    /// Whether it is memory that its peer keeps from being freed: neither a file nor static.
+    fn is_memory(&self) -> bool {
+        matches!(self, Piece::Shared(_) | Piece::Owned(_))
     }
 
     /// Its bytes; empty for a file, whose bytes never enter our memory.
@@ -83,11 +90,10 @@ impl Output {
         self.len() == 0
     }
 
-    /// Memory it holds for the peer: neither files nor static pieces.
+    /// Memory it holds for the peer: neither files nor static pieces. A sum that is kept, not made: it is asked for after
+    /// every call, and a peer that reads nothing may have many thousand small pieces waiting.
     pub(crate) fn memory(&self) -> usize {
-        let spliced =
-            self.splices.iter().filter(|splice| matches!(splice.piece, Piece::Shared(_) | Piece::Owned(_)));
-        self.copied.len() - self.start + spliced.map(|splice| splice.piece.len() - splice.sent).sum::<usize>()
+        self.copied.len() - self.start + self.memory
     }
 
     #[inline]
@@ -123,6 +129,9 @@ impl Output {
         let after = self.trailing();
         self.before_splices += after;
         self.spliced = self.spliced.saturating_add(piece.len());
+        if piece.is_memory() {
+            self.memory += piece.len();
+        }
         self.splices.push_back(Splice { after, piece, sent: 0 });
     }
 
@@ -208,6 +217,9 @@ impl Output {
             let step = sent.min(splice.piece.len() - splice.sent);
             splice.sent += step;
             self.spliced -= step;
+            if splice.piece.is_memory() {
+                self.memory -= step;
+            }
             sent -= step;
             if splice.after > 0 || splice.sent < splice.piece.len() {
                 return;
@@ -235,6 +247,7 @@ impl Output {
         }
         self.copied.extend_from_slice(&other.copied[other.start..]);
         self.spliced += other.spliced;
+        self.memory += other.memory;
         other.clear();
     }
 
@@ -250,11 +263,49 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.splices.clear();
-        (self.start, self.before_splices, self.spliced) = (0, 0, 0);
+        (self.start, self.before_splices, self.spliced, self.memory) = (0, 0, 0, 0);
     }
 
     /// Bytes of memory it keeps for reuse.
     pub(crate) fn capacity(&self) -> usize {
         self.copied.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the sum that is kept must be.
+    fn counted(output: &Output) -> usize {
+        let pieces = output.splices.iter().filter(|splice| splice.piece.is_memory());
+        output.copied.len() - output.start
+            + pieces.map(|splice| splice.piece.len() - splice.sent).sum::<usize>()
+    }
+
+    #[test]
+    fn memory_counts_what_is_held_for_the_peer_however_it_is_sent() {
+        for step in 1..40 {
+            let (mut output, mut more) = (Output::default(), Output::default());
+            for into in [&mut output, &mut more] {
+                into.write(b"copied");
+                into.write_static(b"static");
+                into.write_shared(Arc::from(&b"shared"[..]));
+                into.write(b"copied");
+                into.write_owned(b"owned".to_vec());
+                assert_eq!(into.memory(), 23);
+            }
+            output.append(&mut more);
+            assert_eq!((output.memory(), more.memory(), output.len()), (46, 0, 58));
+            while !output.is_empty() {
+                output.advance(step.min(output.len()));
+                assert_eq!(output.memory(), counted(&output), "in steps of {step}");
+            }
+            assert_eq!(output.memory(), 0);
+        }
+        let mut dropped = Output::default();
+        dropped.write_owned(vec![0; 9]);
+        dropped.clear();
+        assert_eq!(dropped.memory(), 0);
     }
 }
