@@ -1,6 +1,7 @@
 //! What to say: a protocol reacts to what arrives and never does I/O itself.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -107,6 +108,26 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
     }
     fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, Self::Message>) {
         (**self).closed(reason, cx);
+    }
+}
+
+/// For a loop that has no connections, only sources, timers and signals.
+///
+/// ```
+/// use reactor::event_loop::Reactor;
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::<Infallible>::builder().build()?;
+/// reactor.after(Duration::from_millis(1), |reactor| reactor.shutdown(Duration::ZERO));
+/// reactor.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Protocol for Infallible {
+    type Message = Infallible;
+
+    fn received(&mut self, _: &[u8], _: &mut Context<'_, Infallible>) -> usize {
+        match *self {}
     }
 }
 
