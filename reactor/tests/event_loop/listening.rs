@@ -1,4 +1,4 @@
-//! Listeners.
+//! Listeners: what they accept, when they rest, and what they leave behind.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
