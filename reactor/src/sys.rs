@@ -296,10 +296,10 @@ impl TimerFd {
         std::os::fd::AsFd::as_fd(&self.0)
     }
 
-    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it); `None` disarms it. Setting it also
-    /// forgets an expiration nobody read.
-    pub(crate) fn set(&self, delay: Option<Duration>) -> io::Result<()> {
-        let value = timespec(delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1))));
+    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it). Setting it also forgets an expiration
+    /// nobody read.
+    pub(crate) fn set(&self, delay: Duration) -> io::Result<()> {
+        let value = timespec(delay.max(Duration::from_nanos(1)));
         let once = libc::itimerspec { it_interval: timespec(Duration::ZERO), it_value: value };
         // SAFETY: `once` outlives the call, and a null old value is allowed.
         unsafe { syscall!(timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())) }

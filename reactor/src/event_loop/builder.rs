@@ -78,7 +78,7 @@ impl<P: Protocol + 'static> Builder<P> {
 
     /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
-        self.watermarks = marks.in_order();
+        self.watermarks = marks.clamped();
         self
     }
 
@@ -88,8 +88,8 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// Messages that may be under way: 65 536 unless set. Counted separately for those sent from callbacks and from other
-    /// threads.
+    /// Messages that may wait: 65 536 unless set. Counted separately for those sent from callbacks and from other threads, and
+    /// without those that the turn in progress is delivering.
     pub fn mailbox(mut self, messages: usize) -> Builder<P> {
         self.mailbox = messages;
         self

@@ -17,7 +17,8 @@ pub struct Limits {
     /// Connections at once from one IP address; further ones are closed as soon as they are accepted. Unix sockets have no
     /// address and are not counted.
     pub connections_per_peer: Option<u32>,
-    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more.
+    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more. A longer request that arrives in one
+    /// read is not noticed: a protocol with a limit of its own looks for itself.
     pub request_bytes: usize,
     /// Bytes of memory queued for one peer (of files and static pieces only the entry in the queue, some sixty bytes, counts).
     pub output_bytes: usize,
@@ -68,7 +69,7 @@ pub struct Watermarks {
 
 impl Watermarks {
     /// The same such that output can reach the high mark and fall from it to the low one.
-    pub(crate) fn in_order(self) -> Watermarks {
+    pub(crate) fn clamped(self) -> Watermarks {
         let high = self.high.max(1);
         Watermarks { high, low: self.low.min(high - 1) }
     }

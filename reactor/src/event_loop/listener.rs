@@ -28,11 +28,13 @@ pub struct Incoming<'a> {
 
 /// Which listener of a loop.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub(crate) usize);
+pub struct ListenerId(pub(crate) u64);
 
 pub(crate) type Make<P> = Box<dyn FnMut(&Incoming<'_>) -> Option<P>>;
 
 pub(crate) struct Listener<P> {
+    /// What the kernel is given to tell it by; set when it gets its place.
+    pub(crate) key: u64,
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
@@ -87,6 +89,7 @@ impl<P> Listener<P> {
             sys::set_no_delay(socket.as_fd(), true)?;
         }
         Ok(Listener {
+            key: 0,
             socket,
             address,
             make,

@@ -44,7 +44,7 @@ pub(crate) trait Selector {
 
     /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
     /// wait. `false`: there is none, use the timeout.
-    fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, _deadline: Instant) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -264,7 +264,7 @@ impl Selector for AnySelector {
         dispatch!(self, selector => selector.wake(waker))
     }
 
-    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
         dispatch!(self, selector => selector.arm_clock(deadline))
     }
 
