@@ -31,6 +31,8 @@ pub struct Door {
     poll: Poll,
     events: Events,
     room: Arc<Room>,
+    /// Held because a waker that is dropped takes a wake that was not yet heard with it.
+    _waker: Arc<Waker>,
 }
 
 /// Who is inside.
@@ -70,16 +72,16 @@ impl Door {
         let (poll, events) = (Poll::with_backend(options.backend)?, Events::with_capacity(2));
         let registry = poll.registry();
         registry.register_with(&mut listener, Token(0), Interest::READABLE, Trigger::Level)?;
-        let waker = Waker::new(registry, Token(1))?;
+        let waker = Arc::new(Waker::new(registry, Token(1))?);
         let room = Arc::new(Room { most, inside: Mutex::default(), changed: Condvar::new() });
-        let stopping = Arc::clone(&room);
+        let (stopping, bell) = (Arc::clone(&room), Arc::clone(&waker));
         signals::on_the_first(move || {
             stopping.stop();
-            waker.wake().expect("an eventfd can be written to");
+            bell.wake().expect("an eventfd can be written to");
         })?;
         signals::exit_on_the_second()?;
         announce(listener.local_addr()?);
-        Ok(Door { listener, poll, events, room })
+        Ok(Door { listener, poll, events, room, _waker: waker })
     }
 
     /// The next client, as soon as there is room for it; `None` after a signal to stop.
