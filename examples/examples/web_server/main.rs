@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use zen_examples::{fail, parse};
+use zen_examples::{fail, parse, raise_descriptor_limit, start_log};
 
 use log::Log;
 use options::{Model, Options};
@@ -38,8 +38,9 @@ use site::files::Root;
 fn main() -> ExitCode {
     let options: Options = parse();
     options.check();
+    start_log();
     // A client costs a descriptor, in some models two, and a file that is being sent another one.
-    let _ = rlimit::increase_nofile_limit(u64::MAX); // what cannot be had is done without
+    raise_descriptor_limit();
     let root = Root::open(&options.root)
         .unwrap_or_else(|error| fail(format_args!("cannot serve {}: {error}", options.root.display())));
     let log = if options.quiet { Log::Nowhere } else { Log::StandardError };

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use reactor::Backend;
 use reactor::event_loop::{ConnectionId, Limits};
-use zen_examples::{resolve, wrong};
+use zen_examples::{WaitWith, resolve, wrong};
 use zen_server::command_line::duration;
 
 /// A duration, or none. (The name keeps the parser from reading the `Option` as "may be left out".)
@@ -45,9 +44,8 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Model::Reactor)]
     pub model: Model,
 
-    /// How to wait for readiness: auto, select, poll, epoll
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub backend: Backend,
+    #[command(flatten)]
+    pub wait: WaitWith,
 
     /// Clients at once; further ones wait in the backlog. Required by --model threads
     #[arg(long, value_name = "N")]
@@ -88,9 +86,6 @@ impl Options {
         }
         if !is_pool && (self.workers.is_some() || self.queue.is_some()) {
             wrong("--workers and --queue are for --model pool");
-        }
-        if let Err(error) = self.backend.resolve() {
-            wrong(format_args!("REACTOR_BACKEND in the environment: {error}"));
         }
     }
 

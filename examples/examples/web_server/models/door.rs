@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use reactor::net::TcpListener;
 use reactor::{Events, Interest, Poll, Token, Trigger, Waker};
+use tracing::warn;
 use zen_examples::announce;
 
 use super::{GRACE, first_that_opens, signals};
@@ -69,7 +70,7 @@ impl Door {
     /// Listens, says where, and lets in `most` clients at once, until a signal says stop.
     pub fn open(options: &Options, most: usize) -> io::Result<Door> {
         let mut listener = first_that_opens(&options.addresses(), TcpListener::bind)?;
-        let (poll, events) = (Poll::with_backend(options.backend)?, Events::with_capacity(2));
+        let (poll, events) = (Poll::with_backend(options.wait.resolve())?, Events::with_capacity(2));
         let registry = poll.registry();
         registry.register_with(&mut listener, Token(0), Interest::READABLE, Trigger::Level)?;
         let waker = Arc::new(Waker::new(registry, Token(1))?);
@@ -124,7 +125,7 @@ impl Door {
 
 /// Something ran out, or the network failed for a moment: the client is in the backlog still, or gone.
 fn report(error: &io::Error) {
-    eprintln!("web_server: cannot accept a client: {error}");
+    warn!("cannot accept a client: {error}");
     thread::sleep(PAUSE);
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reactor::event_loop::{Limits, Reactor};
+use reactor::event_loop::Limits;
 use reactor::net::Address;
 use zen_examples::announce;
 
@@ -24,11 +24,8 @@ const LINGER: Duration = Duration::from_secs(30);
 pub fn serve(options: &Options, site: &Arc<Site>) -> io::Result<()> {
     let limits = options.limits();
     let linger_time = limits.idle.unwrap_or(LINGER);
-    let mut reactor = Reactor::<Conversation>::builder()
-        .backend(options.backend)
-        .limits(Limits { linger_time, ..limits })
-        .on_notice(|notice| eprintln!("web_server: {notice}"))
-        .build()?;
+    let builder = options.wait.builder::<Conversation>();
+    let mut reactor = builder.limits(Limits { linger_time, ..limits }).build()?;
     let listener = first_that_opens(&options.addresses(), |address| {
         let site = Arc::clone(site);
         reactor.listen(address, move |incoming| match incoming.peer {

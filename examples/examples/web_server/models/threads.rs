@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use reactor::event_loop::{Limits, converse};
+use tracing::warn;
 
 use super::door::{Client, Door};
 use crate::conversation::Conversation;
@@ -22,7 +23,7 @@ pub fn serve(options: &Options, site: &Arc<Site>) -> io::Result<()> {
         let site = Arc::clone(site);
         let spawned = thread::Builder::new().spawn(move || talk(client, &site, &limits));
         if let Err(error) = spawned {
-            eprintln!("web_server: cannot start a thread, so a client is hung up on: {error}");
+            warn!("cannot start a thread, so a client is hung up on: {error}");
         }
     }
     door.close();
