@@ -6,6 +6,9 @@
 //!
 //!            a large file, piece by piece: the next piece is queued when the last one is nearly gone,
 //!   answer ──────────────────────────────▶ File ──▶ Head      and nothing is read meanwhile
+//!
+//!            the last answer is on its way
+//!   answer ──────────────────────────────▶ Last ──▶ closed, when all of it is gone
 //! ```
 //!
 //! Requests may come many at a time (pipelining); the loop in `received` answers them one after the other until there is no
@@ -50,6 +53,8 @@ enum State {
     Body(Box<(Body, Answer)>),
     /// A file is on its way.
     File(Box<Sending>),
+    /// The last answer is on its way, and then the connection ends.
+    Last,
 }
 
 /// An answer that is ready.
@@ -168,7 +173,19 @@ impl Conversation {
         match self.state {
             State::File(_) => self.send_piece(cx),
             _ if form.keep => {}
-            _ => cx.close(),
+            _ => self.end(cx),
+        }
+    }
+
+    /// Ends the conversation when all was sent. Closing at once would give the rest only a short while (lingering is meant
+    /// for peers who need not be waited for), and a slow reader of a large file would lose its end.
+    fn end(&mut self, cx: &mut Cx<'_>) {
+        if cx.unsent() == 0 {
+            cx.close();
+        } else {
+            self.state = State::Last;
+            cx.pause_reading();
+            cx.notify_drained();
         }
     }
 
@@ -189,7 +206,7 @@ impl Conversation {
         self.state = State::Head;
         cx.resume_reading();
         if !keep {
-            cx.close();
+            self.end(cx);
         }
     }
 
@@ -204,7 +221,8 @@ impl Conversation {
     }
 
     fn watch_if_waiting(&mut self, cx: &mut Cx<'_>) {
-        if !cx.is_closing() && (!matches!(self.state, State::Head) || cx.unsent() > MUCH) {
+        let is_long = matches!(self.state, State::Body(_) | State::File(_)) || cx.unsent() > MUCH;
+        if is_long && !cx.is_closing() {
             self.pace.watch(cx);
         }
     }
@@ -237,7 +255,7 @@ impl Protocol for Conversation {
             let step = match self.state {
                 State::Head => self.head(rest, if consumed == 0 { cx.scanned() } else { 0 }, cx),
                 State::Body(_) => self.body(rest, cx),
-                State::File(_) => 0,
+                State::File(_) | State::Last => 0,
             };
             if step == 0 {
                 break;
@@ -251,7 +269,9 @@ impl Protocol for Conversation {
     /// There is room for the next piece. A thread that waits for the peer to take bytes hears no timer, so this is the
     /// moment to look whether it is worth waiting for.
     fn drained(&mut self, cx: &mut Cx<'_>) {
-        if !self.loses_patience(cx) {
+        if matches!(self.state, State::Last) {
+            cx.close();
+        } else if !self.loses_patience(cx) {
             self.send_piece(cx);
             self.watch_if_waiting(cx);
         }
@@ -267,14 +287,15 @@ impl Protocol for Conversation {
     fn eof(&mut self, cx: &mut Cx<'_>) {
         if matches!(self.state, State::Body(_)) {
             self.refuse(Fault::bad("The body of the request is not complete."), &[], cx);
+        } else {
+            self.end(cx);
         }
-        cx.close();
     }
 
     fn closed(&mut self, reason: &CloseReason, _: &mut Cx<'_>) {
         let is_usual = match reason {
             CloseReason::Finished => true,
-            CloseReason::TimedOut(Timeout::Idle) => matches!(self.state, State::Head),
+            CloseReason::TimedOut(Timeout::Idle) => matches!(self.state, State::Head), // between requests
             _ => false,
         };
         if !is_usual {

@@ -167,8 +167,10 @@ on_every_model! {
             let mut busy = ask_for_much(&web);
             web.signal(signal);
             idle.wait_for_end();
+            drop(idle);
             read_much(&mut busy, 64 * 1024);
             busy.wait_for_end();
+            drop(busy);
             assert_eq!(web.server.wait(), Some(0), "{signal}");
         }
     }

@@ -6,9 +6,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use reactor::event_loop::Limits;
+use reactor::event_loop::Watermarks;
 use reactor::net::Address;
 use zen_examples::announce;
 
@@ -17,15 +16,12 @@ use crate::conversation::Conversation;
 use crate::options::Options;
 use crate::site::Site;
 
-/// How long the last bytes of a connection that is being closed may stand still. A slow but honest reader of a large file
-/// empties the kernel's buffers first, and meanwhile nothing moves here; so it is as long as for any other silence.
-const LINGER: Duration = Duration::from_secs(30);
+/// The next piece of a file, and the end of a connection, wait until the kernel has taken all of what was before.
+const MARKS: Watermarks = Watermarks { high: 64 * 1024, low: 0 };
 
 pub fn serve(options: &Options, site: &Arc<Site>) -> io::Result<()> {
-    let limits = options.limits();
-    let linger_time = limits.idle.unwrap_or(LINGER);
     let builder = options.wait.builder::<Conversation>();
-    let mut reactor = builder.limits(Limits { linger_time, ..limits }).build()?;
+    let mut reactor = builder.limits(options.limits()).watermarks(MARKS).build()?;
     let listener = first_that_opens(&options.addresses(), |address| {
         let site = Arc::clone(site);
         reactor.listen(address, move |incoming| match incoming.peer {
