@@ -4,6 +4,7 @@
 //! always 0, and a child process ends with the value that stands for it.
 #![warn(missing_docs)]
 
+use std::borrow::BorrowMut;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -229,8 +230,8 @@ impl Server {
 
     /// Starts it and waits for as many lines that say where it listens.
     #[track_caller]
-    pub fn from_command(mut command: Command, lines: usize) -> Server {
-        let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    pub fn from_command(mut command: impl BorrowMut<Command>, lines: usize) -> Server {
+        let mut process = Process::start(command.borrow_mut().stdout(Stdio::piped()).stderr(Stdio::piped()));
         let log = Arc::new(Mutex::new(String::new()));
         keep_log(process.stderr(), Arc::clone(&log));
         let mut stdout = BufReader::new(process.stdout());

@@ -1,6 +1,7 @@
 //! What a client gets for what it sends, however TCP cuts it into pieces.
 
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -205,12 +206,21 @@ fn an_empty_host_hears_ipv4_and_ipv6() {
 
 #[test]
 fn a_name_stands_for_all_its_addresses() {
-    let server = Server::start(&["localhost"]);
-    assert_eq!(server.address().ip().to_string().parse(), Ok(server.address().ip()));
+    let found = ("localhost", 0).to_socket_addrs().expect("this machine knows itself");
+    let here: BTreeSet<_> =
+        found.map(|address| address.ip()).filter(|ip| TcpListener::bind((*ip, 0)).is_ok()).collect();
+    let server =
+        Server::from_command(zen_tests::command("zen-server", &["localhost", "-p", "0"]), here.len());
+    let told: BTreeSet<SocketAddr> = server.listening().iter().map(|told| told.parse().unwrap()).collect();
+    let port = server.address().port();
     assert_eq!(
-        TcpStream::connect(("localhost", server.address().port())).map(Client).unwrap().ask(QUESTION),
-        "Complex."
+        told,
+        here.iter().map(|ip| SocketAddr::from((*ip, port))).collect(),
+        "each of them, and the same port"
     );
+    for address in told {
+        assert_eq!(Client::new(address).ask(QUESTION), "Complex.");
+    }
 }
 
 #[test]
@@ -249,7 +259,7 @@ fn the_ways_to_leave_are_told_apart() {
 }
 
 fn has_ipv6() -> bool {
-    let has = std::net::TcpListener::bind(("::1", 0)).is_ok();
+    let has = TcpListener::bind(("::1", 0)).is_ok();
     if !has {
         println!("skipped: there is no IPv6 here");
     }

@@ -1,10 +1,12 @@
 //! Many clients, and what is left when they are gone: nothing.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use zen_tests::{Client, Server, on_every_backend, raise_descriptor_limit, wait_until};
+use zen_tests::{Client, Server, on_every_backend, program, raise_descriptor_limit, wait_until};
 
 const QUESTION: &str = "Simple is better than?";
 
@@ -89,6 +91,24 @@ on_every_backend! {
             last = now;
             calm == 10
         });
+    }
+
+    fn a_server_without_descriptors_recovers(backend) {
+        // Half of these cannot be served: there are no descriptors for them.
+        let mut command = Command::new("sh");
+        let server = program("zen-server");
+        command.args(["-c", &format!("ulimit -n 30; exec {} -p 0 --backend {backend}", server.display())]);
+        let server = Server::from_command(command.stdin(Stdio::null()).env_remove("REACTOR_BACKEND"), 1);
+        let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        server.wait_for_log("cannot accept at", 1);
+        assert_eq!(clients[0].ask(QUESTION), "Complex.", "who is connected stays connected");
+        drop(clients);
+        let answered = |client: &mut Client<TcpStream>| {
+            let mut answer = [0; 8];
+            client.0.write_all(QUESTION.as_bytes()).is_ok() && client.0.read_exact(&mut answer).is_ok()
+        };
+        wait_until("newcomers are served again", || answered(&mut server.connect()));
+        assert!(server.log().matches("cannot accept at").count() < 10, "not told each time: {}", server.log());
     }
 
     fn clients_that_come_and_go_at_the_same_time_are_all_answered(backend) {

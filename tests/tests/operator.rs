@@ -55,6 +55,17 @@ on_every_backend! {
         }
     }
 
+    fn a_server_that_was_stopped_and_continued_goes_on(backend) {
+        let server = Server::start(&["--backend", backend]);
+        let mut client = server.connect();
+        assert_eq!(client.ask(QUESTION), "Complex.");
+        server.signal("STOP");
+        client.send(QUESTION);
+        server.signal("CONT");
+        assert_eq!(client.answer(), "Complex.");
+        assert_eq!(server.connect().ask(QUESTION), "Complex.");
+    }
+
     fn a_server_that_was_killed_can_be_restarted_at_once(backend) {
         let mut killed = Server::start(&["--backend", backend]);
         let mut client = killed.connect();
@@ -211,6 +222,32 @@ fn both_programs_explain_themselves() {
             assert!(script.stdout.contains("--backend") || script.stdout.contains("-l backend"), "{shell}");
         }
     }
+}
+
+#[test]
+fn a_human_is_told_what_to_do_next() {
+    if !is_installed("script") {
+        return;
+    }
+    // Of what is a terminal here, `script` shows everything on its own standard output.
+    let (record, server) = (TemporaryPath::new(), zen_tests::program("zen-server"));
+    let mut command = std::process::Command::new("script");
+    command.args(["-qefc", &format!("exec {} -p 0", server.display()), record.text()]);
+    command.env_remove("CARGO").env_remove("NO_COLOR").env_remove("REACTOR_BACKEND").stdin(Stdio::null());
+    let _terminal = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    let shown = || fs::read_to_string(&record).unwrap_or_default();
+    wait_until("everything is shown", || shown().contains("Ctrl-C"));
+    let port = shown()
+        .split("Listening at 127.0.0.1:")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(shown().contains(&format!("another terminal: zen-client -p {port}")), "{}", shown());
+    Client::new(([127, 0, 0, 1], port.parse().unwrap())).ask(QUESTION);
+    wait_until("events are coloured", || shown().contains("\x1b[32m INFO"));
 }
 
 #[test]

@@ -13,9 +13,10 @@ pub fn accepted(peer: &dyn Display) {
     info!("accepted from {peer}");
 }
 
-/// A client asked, and this is what it is told.
+/// A client asked (without its `?`), and this is what it is told.
+#[inline]
 pub fn asked(question: &[u8], answer: &str) {
-    debug!("{:?} is answered {answer:?}", String::from_utf8_lossy(question));
+    debug!("\"{}?\" is answered {answer:?}", question.escape_ascii());
 }
 
 /// What a client sent is refused with an error, and the client hung up on.

@@ -179,7 +179,10 @@ impl ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index(), self.generation())
+        match *self {
+            ConnectionId::NONE => f.write_str("(none)"),
+            id => write!(f, "{}.{}", id.index(), id.generation()),
+        }
     }
 }
 

@@ -25,7 +25,8 @@ pub struct TooLong;
 #[inline]
 pub fn answer_all(input: &[u8], output: &mut Vec<u8>) -> Result<usize, TooLong> {
     let mut taken = 0;
-    while let Some(length) = memchr::memchr(b'?', &input[taken..]) {
+    while taken < input.len() {
+        let Some(length) = memchr::memchr(b'?', &input[taken..]) else { break };
         output.extend_from_slice(answer(&input[taken..=taken + length]));
         taken += length + 1;
     }

@@ -24,7 +24,7 @@ impl Protocol for Zen {
             let end = consumed + scanned + found + 1;
             cx.write(zen::answer(&input[consumed..end]));
             (consumed, scanned) = (end, 0);
-            if cx.is_stopped() {
+            if consumed == input.len() || cx.is_stopped() {
                 return consumed;
             }
         }
