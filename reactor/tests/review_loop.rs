@@ -487,6 +487,7 @@ fn the_path_of_a_successor_is_left_alone() {
     assert!(path.exists());
     drop(new);
     assert!(!path.exists());
+}
 
 #[test]
 fn no_more_connections_are_allowed_than_ids_can_name() {
