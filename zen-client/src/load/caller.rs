@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use reactor::event_loop::{CloseReason, Context, Protocol, Timeout, Timer};
 
-use super::content;
+use super::content::{self, Answer};
 use super::desk::{Desk, Slot, When};
 use super::failure::Kind;
 use super::plan::Service;
@@ -40,21 +40,22 @@ pub struct Caller {
     quota: u64,
     /// What is under way, the oldest first.
     asked: VecDeque<Request>,
-    /// Bytes of the newest request that are not made yet.
-    unmade: u64,
-    /// Bytes of the oldest request's answer that came.
-    heard: u64,
+    /// What is to be echoed, while it is not wholly made.
+    making: Option<Answer>,
     /// The latency of an answer that counts once the farewell is over.
     last: Option<Duration>,
     timer: Option<Timer>,
 }
 
 /// A request under way.
-#[derive(Copy, Clone, Debug)]
+#[derive(Debug)]
 struct Request {
-    number: u64,
     /// When it was begun.
     at: Instant,
+    /// What must come back, from the byte on that is due next,
+    answer: Answer,
+    /// and how many bytes of that are missing.
+    missing: u64,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -79,8 +80,7 @@ impl Caller {
             slot: Slot { since: Some(since), ..slot },
             phase: Phase::Connecting,
             asked: VecDeque::new(),
-            unmade: 0,
-            heard: 0,
+            making: None,
             last: None,
             timer: None,
         }
@@ -96,10 +96,10 @@ impl Caller {
 
     /// Begins as many requests as may be under way, and makes as much of them as there is room for.
     fn ask(&mut self, cx: &mut Cx<'_>) {
-        while cx.unsent() < UNSENT && (self.unmade > 0 || self.begin(cx)) {
+        while cx.unsent() < UNSENT && (self.making.is_some() || self.begin(cx)) {
             self.make(cx);
         }
-        if cx.unsent() >= UNSENT && (self.unmade > 0 || self.may_begin()) {
+        if self.making.is_some() || self.may_begin() {
             cx.notify_drained();
         }
     }
@@ -108,44 +108,42 @@ impl Caller {
         self.quota > 0 && self.asked.len() < self.desk.plan().pipeline && !self.desk.is_closing()
     }
 
-    /// Begins the next request, if one is due.
+    /// Begins the next request, if one is due. One that is to be echoed is made later, in shares.
     fn begin(&mut self, cx: &mut Cx<'_>) -> bool {
         if !self.may_begin() {
             return false;
         }
         self.quota -= 1;
         self.slot.left -= 1;
-        let request = Request { number: self.desk.begin(), at: self.desk.now() };
-        self.asked.push_back(request);
+        let (plan, number, before) = (self.desk.plan(), self.desk.begin(), cx.unsent());
+        let answer = Answer::new(plan.service, number);
+        match plan.service {
+            Service::Zen => cx.write(content::question(number).as_bytes()),
+            Service::Bytes => writeln!(cx.buffer(), "{}", plan.bytes).expect("a vector takes everything"),
+            Service::Echo => self.making = Some(answer.clone()),
+        }
+        self.desk.count(|tally| tally.sent += (cx.unsent() - before) as u64);
+        let missing = content::length(plan.service, number, plan.bytes);
+        self.asked.push_back(Request { at: self.desk.now(), answer, missing });
         if self.asked.len() == 1 {
             self.watch_the_clock(cx);
         }
-        self.unmade = match self.desk.plan().service {
-            Service::Echo => self.desk.plan().bytes,
-            Service::Zen | Service::Bytes => 1, // made at once
-        };
         true
     }
 
-    /// Makes a share of the newest request.
+    /// Makes a share of what is to be echoed.
     fn make(&mut self, cx: &mut Cx<'_>) {
-        let Some(Request { number, .. }) = self.asked.back() else { return };
-        let (plan, buffer) = (self.desk.plan(), cx.buffer());
-        let before = buffer.len();
-        match plan.service {
-            Service::Zen => buffer.extend_from_slice(content::question(*number).as_bytes()),
-            Service::Bytes => writeln!(buffer, "{}", plan.bytes).expect("a vector takes everything"),
-            Service::Echo => {
-                let share = self.unmade.min(SHARE as u64) as usize;
-                content::append(*number, plan.bytes - self.unmade, share, buffer);
-                self.unmade -= share as u64;
-            }
+        let Some(making) = &mut self.making else { return };
+        let left = self.desk.plan().bytes - making.position();
+        let share = usize::try_from(left).unwrap_or(usize::MAX).min(SHARE);
+        let buffer = cx.buffer();
+        let start = buffer.len();
+        buffer.resize(start + share, 0);
+        making.fill(&mut buffer[start..]);
+        self.desk.count(|tally| tally.sent += share as u64);
+        if share as u64 == left {
+            self.making = None;
         }
-        let made = (buffer.len() - before) as u64;
-        if plan.service != Service::Echo {
-            self.unmade = 0;
-        }
-        self.desk.count(|tally| tally.sent += made);
     }
 
     /// Gives the oldest request what is left of its time.
@@ -167,24 +165,25 @@ impl Caller {
 
     /// Verifies what came of the oldest request's answer; the bytes that belong to it.
     fn verify(&mut self, input: &[u8], cx: &mut Cx<'_>) -> usize {
-        let Some(&Request { number, at }) = self.asked.front() else {
-            self.fail(Kind::WrongAnswer, || surplus(input), cx);
+        let Some(Request { at, answer, missing }) = self.asked.front_mut() else {
+            self.fail(Kind::WrongAnswer, || format!("more came than was asked for: {}", show(input)), cx);
             return input.len();
         };
-        let plan = self.desk.plan();
-        let missing = content::length(plan.service, number, plan.bytes) - self.heard;
-        let mine = &input[..usize::try_from(missing).map_or(input.len(), |missing| missing.min(input.len()))];
-        if let Some((place, expected)) = content::difference(plan.service, number, self.heard, mine) {
-            let found = mine[(place - self.heard) as usize];
-            let came = show(&mine[(place - self.heard) as usize..]);
-            let why =
-                || format!("byte {place} of an answer is {found:#04x} instead of {expected:#04x}: {came}");
+        let mine = &input[..usize::try_from(*missing).unwrap_or(usize::MAX).min(input.len())];
+        let (at, before) = (*at, answer.position());
+        if let Some((place, expected)) = answer.difference(mine) {
+            let came = &mine[(place - before) as usize..];
+            let why = || {
+                let found = came[0];
+                format!("byte {place} of an answer is {found:#04x} and not {expected:#04x}: {}", show(came))
+            };
             self.fail(Kind::WrongAnswer, why, cx);
             return input.len();
         }
-        self.heard += mine.len() as u64;
+        *missing -= mine.len() as u64;
+        let is_whole = *missing == 0;
         self.desk.count(|tally| tally.received += mine.len() as u64);
-        if mine.len() as u64 == missing {
+        if is_whole {
             self.answered(at, cx);
         }
         mine.len()
@@ -193,7 +192,6 @@ impl Caller {
     /// The oldest request is answered, in full and correctly.
     fn answered(&mut self, at: Instant, cx: &mut Cx<'_>) {
         let latency = self.desk.now().saturating_duration_since(at);
-        self.heard = 0;
         self.asked.pop_front();
         self.watch_the_clock(cx);
         self.ask(cx);
@@ -231,16 +229,14 @@ impl Caller {
         self.asked.clear();
         self.phase = Phase::Over;
         if requests > 0 {
-            self.desk.count(|tally| tally.fail(kind, requests, why));
+            self.desk.failed(kind, requests, why);
         }
     }
 
     /// How much of the answer there is, for a message.
     fn so_far(&self) -> String {
-        let Some(Request { number, .. }) = self.asked.front() else { return String::new() };
-        let plan = self.desk.plan();
-        let length = content::length(plan.service, *number, plan.bytes);
-        format!("with {} of {length} bytes of an answer here", self.heard)
+        let Some(Request { answer, missing, .. }) = self.asked.front() else { return String::new() };
+        format!("with {} of {} bytes of an answer here", answer.position(), answer.position() + missing)
     }
 }
 
@@ -321,10 +317,6 @@ fn why_not_connected(reason: &CloseReason) -> io::Error {
         }
         reason => io::Error::other(reason.to_string()),
     }
-}
-
-fn surplus(input: &[u8]) -> String {
-    format!("more came than was asked for: {}", show(input))
 }
 
 /// The beginning of what came, harmless on a terminal.

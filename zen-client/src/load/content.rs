@@ -1,5 +1,6 @@
-//! What the answers consist of, so that every byte of them can be verified without being kept.
+//! What requests and answers consist of, so that every byte can be verified without being kept.
 
+use zen_server::services::bytes::Content;
 use zen_server::services::zen::APHORISMS;
 
 use super::plan::Service;
@@ -24,97 +25,108 @@ pub(super) fn length(service: Service, number: u64, bytes: u64) -> u64 {
     }
 }
 
-/// Fills `share` with what stands from byte `at` in the answer to request `number`.
-fn fill(service: Service, number: u64, at: u64, share: &mut [u8]) {
-    match service {
-        Service::Zen => share.copy_from_slice(&aphorism(number).1.as_bytes()[at as usize..][..share.len()]),
-        Service::Bytes => random(0, at, share),
-        Service::Echo => random(number, at, share),
+/// The answer to one request, from its first byte on. What is to be echoed is its own answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    service: Service,
+    number: u64,
+    /// Bytes of it that are behind us.
+    position: u64,
+    content: Content,
+}
+
+impl Answer {
+    pub(super) fn new(service: Service, number: u64) -> Answer {
+        Answer { service, number, position: 0, content: Content::new() }
     }
-}
 
-/// Appends `length` bytes of what request `number` wants echoed, from byte `at`.
-pub(super) fn append(number: u64, at: u64, length: usize, to: &mut Vec<u8>) {
-    let start = to.len();
-    to.resize(start + length, 0);
-    random(number, at, &mut to[start..]);
-}
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
 
-/// Compares what came with what should have: the place of the first byte that differs, and what belongs there.
-pub(super) fn difference(service: Service, number: u64, at: u64, came: &[u8]) -> Option<(u64, u8)> {
-    let mut expected = [0; SHARE];
-    let mut at = at;
-    for share in came.chunks(SHARE) {
-        let expected = &mut expected[..share.len()];
-        fill(service, number, at, expected);
-        if share != expected {
-            let place = share.iter().zip(&*expected).position(|(came, expected)| came != expected)?;
-            return Some((at + place as u64, expected[place]));
+    /// Writes the next bytes.
+    pub(super) fn fill(&mut self, share: &mut [u8]) {
+        match self.service {
+            Service::Zen => {
+                let text = &aphorism(self.number).1.as_bytes()[self.position as usize..];
+                share.copy_from_slice(&text[..share.len()]);
+            }
+            Service::Bytes => self.content.fill(share),
+            Service::Echo => {
+                // Different for each request: one that came back for another would not be noticed else.
+                self.content.fill(share);
+                let mark = self.number.to_le_bytes();
+                let places = self.position as usize..;
+                share.iter_mut().zip(places).for_each(|(byte, place)| *byte ^= mark[place % mark.len()]);
+            }
         }
-        at += share.len() as u64;
+        self.position += share.len() as u64;
     }
-    None
-}
 
-/// Pseudo-random bytes of one of 2⁶⁴ sequences, from any place of it: SplitMix64 (Steele, Lea, Flood: "Fast splittable
-/// pseudorandom number generators", 2014), which computes its n-th number without those before.
-fn random(sequence: u64, at: u64, share: &mut [u8]) {
-    let start = mix(sequence.wrapping_add(1));
-    let (mut word, mut skip) = (at / 8, (at % 8) as usize);
-    let mut rest = share;
-    while !rest.is_empty() {
-        let bytes = mix(start.wrapping_add(word.wrapping_mul(0x9e37_79b9_7f4a_7c15))).to_le_bytes();
-        let length = rest.len().min(8 - skip);
-        let (now, later) = rest.split_at_mut(length);
-        now.copy_from_slice(&bytes[skip..skip + length]);
-        (rest, word, skip) = (later, word + 1, 0);
+    /// Compares what came with the next bytes: the place of the first that differs, and what belongs there.
+    pub(super) fn difference(&mut self, came: &[u8]) -> Option<(u64, u8)> {
+        let mut expected = [0; SHARE];
+        for share in came.chunks(SHARE) {
+            let (start, expected) = (self.position, &mut expected[..share.len()]);
+            self.fill(expected);
+            if share != expected {
+                let place = share.iter().zip(&*expected).position(|(came, expected)| came != expected)?;
+                return Some((start + place as u64, expected[place]));
+            }
+        }
+        None
     }
-}
-
-fn mix(mut word: u64) -> u64 {
-    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn echo(number: u64, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        append(number, 0, length, &mut bytes);
+    fn answer(service: Service, number: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        Answer::new(service, number).fill(&mut bytes);
         bytes
     }
 
     #[test]
-    fn a_sequence_is_the_same_wherever_one_begins() {
-        let whole = echo(7, 10_000);
-        for (at, length) in [(0, 1), (1, 7), (3, 13), (8, 8), (4095, 2), (5000, 5000)] {
-            let mut part = Vec::new();
-            append(7, at as u64, length, &mut part);
-            assert_eq!(part, whole[at..at + length], "{length} from {at}");
+    fn an_answer_is_the_same_however_it_is_cut() {
+        for service in [Service::Bytes, Service::Echo] {
+            let whole = answer(service, 7, 10_000);
+            for size in [1, 7, 8, 13, 4095, 4096, 4097] {
+                let (mut made, mut expected) = (Answer::new(service, 7), Answer::new(service, 7));
+                for piece in whole.chunks(size) {
+                    let mut share = vec![0; piece.len()];
+                    made.fill(&mut share);
+                    assert_eq!(share, piece, "{service} by {size}");
+                    assert_eq!(expected.difference(piece), None, "{service} by {size}");
+                }
+            }
         }
-        assert_ne!(whole, echo(8, 10_000), "each request has its own");
+    }
+
+    #[test]
+    fn what_is_echoed_differs_from_request_to_request() {
+        assert_ne!(answer(Service::Echo, 7, 8), answer(Service::Echo, 8, 8));
+        assert_ne!(answer(Service::Echo, 7, 8), answer(Service::Echo, 7 + 256, 8));
+        assert_eq!(answer(Service::Bytes, 7, 8), answer(Service::Bytes, 8, 8));
     }
 
     #[test]
     fn one_wrong_byte_is_found_anywhere() {
         for place in [0, 1, 4095, 4096, 9999] {
-            let mut came = echo(7, 10_000);
-            assert_eq!(difference(Service::Echo, 7, 0, &came), None);
+            let mut came = answer(Service::Bytes, 7, 10_000);
             let right = came[place];
             came[place] ^= 1;
-            assert_eq!(difference(Service::Echo, 7, 0, &came), Some((place as u64, right)));
-            assert_eq!(difference(Service::Echo, 7, 0, &came[..place]), None);
+            let found = Answer::new(Service::Bytes, 7).difference(&came);
+            assert_eq!(found, Some((place as u64, right)));
+            assert_eq!(Answer::new(Service::Bytes, 7).difference(&came[..place]), None);
         }
     }
 
     #[test]
     fn a_zen_answer_is_known_by_its_question() {
         assert_eq!(question(2), "Simple is better than?");
-        assert_eq!(difference(Service::Zen, 2, 0, b"Complex."), None);
-        assert_eq!(difference(Service::Zen, 2, 4, b"lex."), None);
-        assert_eq!(difference(Service::Zen, 2, 0, b"Ugly."), Some((0, b'C')));
+        assert_eq!(answer(Service::Zen, 2, 8), b"Complex.");
+        assert_eq!(Answer::new(Service::Zen, 2).difference(b"Ugly."), Some((0, b'C')));
     }
 }

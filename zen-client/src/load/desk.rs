@@ -39,7 +39,7 @@ pub struct Desk {
     callers: Cell<u32>,
     /// Whether no request is to be begun any more.
     closing: Cell<bool>,
-    /// Whether that is because nobody could be connected.
+    /// Whether that is because it is of no use.
     gave_up: Cell<bool>,
     /// The number of the next request.
     number: Cell<u64>,
@@ -123,7 +123,7 @@ impl Desk {
         self.closing.get()
     }
 
-    /// Whether the load ended early because nobody could be connected.
+    /// Whether the load ended early because nobody was answered, or could be connected.
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.gave_up.get()
@@ -157,22 +157,27 @@ impl Desk {
         self.count(|tally| {
             tally.attempts += 1;
             tally.made += 1;
-            tally.fail(kind, 1, || error.to_string());
         });
-        self.despair();
+        self.failed(kind, 1, || error.to_string());
+        if self.now().saturating_duration_since(self.last_connected.get()) >= self.plan.timeout {
+            self.give_up();
+        }
         slot.left -= 1;
         self.go_on(Slot { since: None, ..slot }, When::Rested);
     }
 
-    /// If the first attempts all failed, or all for as long as one is waited for, the rest would, too.
-    fn despair(&self) {
-        let (failures, connected) = self.read(|tally| (tally.attempts - tally.connected, tally.connected));
-        let first = connected == 0 && failures >= u64::from(self.plan.at_once);
-        let silence = self.now().saturating_duration_since(self.last_connected.get());
-        if first || silence >= self.plan.timeout {
-            self.gave_up.set(self.gave_up.get() || !self.is_closing());
-            self.close();
+    /// Requests failed. If nobody's first one was answered, the others would not be, either.
+    pub(super) fn failed(&self, kind: Kind, requests: u64, why: impl FnOnce() -> String) {
+        self.count(|tally| tally.fail(kind, requests, why));
+        let first = u64::from(self.plan.at_once).saturating_mul(self.plan.pipeline as u64);
+        if self.read(|tally| tally.answered == 0 && tally.failures() >= first) {
+            self.give_up();
         }
+    }
+
+    fn give_up(&self) {
+        self.gave_up.set(self.gave_up.get() || !self.is_closing());
+        self.close();
     }
 
     /// A caller lost or ended its connection: it gets another if it has something left to do.

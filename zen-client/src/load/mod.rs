@@ -24,10 +24,12 @@
 //!
 //! # When it ends
 //!
-//! Always: after a count of requests (`-t`), or after a time, and each request has a time limit of its own. If nobody can be
-//! connected from the start, or for as long as one request may take, it gives up early.
+//! Always: after a count of requests (`-t`), or after a time, and each request has a time limit of its own. If nobody's
+//! first request is answered, or nobody can be connected for as long as one request may take, it gives up early.
 
 mod caller;
+#[cfg(test)]
+mod caller_tests;
 mod content;
 mod desk;
 mod failure;

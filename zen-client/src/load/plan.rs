@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use zen_server::services::zen;
+use zen_server::services::{bytes, echo, zen};
 
 /// Which conversation to hold.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ impl Service {
     pub fn default_port(self) -> u16 {
         match self {
             Service::Zen => zen::DEFAULT_PORT,
-            Service::Bytes => 2000,
-            Service::Echo => 1061,
+            Service::Bytes => bytes::DEFAULT_PORT,
+            Service::Echo => echo::DEFAULT_PORT,
         }
     }
 

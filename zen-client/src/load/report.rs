@@ -16,7 +16,7 @@
 //! | `errors` | failed requests by kind: `refused`, `reset`, `timed_out`, `closed_early`, `wrong_answer`, `no_descriptor`, `no_port`, `other` |
 //! | `first_error` | the first of them in words, or `null` |
 //! | `latency_us`, `connect_us` | `{"count","p50","p90","p99","p99_9","max"}`, or `null` if nothing was measured |
-//! | `gave_up` | whether it ended early because nobody could be connected |
+//! | `gave_up` | whether it ended early because nobody was answered, or could be connected |
 //! | `signal` | the number of the signal that ended it early, or `null` |
 
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct Report {
     pub elapsed: Duration,
     /// The signal that ended it early.
     pub signal: Option<i32>,
-    /// Whether it ended early because nobody could be connected.
+    /// Whether it ended early because nobody was answered, or could be connected.
     pub gave_up: bool,
     /// What was counted.
     pub tally: Tally,

@@ -21,7 +21,7 @@ Examples:
 What is counted: a request is answered if exactly the right bytes came back, and nothing behind the last of them. Every other
 request failed, in one of these ways: refused, reset, timed out, closed early, answered wrongly, no descriptor or no local
 port left. A connection that breaks costs the requests under way on it; the caller goes on with a new one. It ends early
-if nobody can be connected from the start, or for as long as --timeout.
+if nobody's first request is answered, or nobody can be connected for as long as --timeout.
 
 What the latencies mean: from the moment a request is handed to the event loop to the verification of its last byte. Every
 caller waits for its answer before it asks again (a closed loop), so while the server stalls hardly anything is asked, and
