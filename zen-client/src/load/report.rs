@@ -66,7 +66,9 @@ impl Report {
             return None;
         }
         let Tally { made, first_failure, .. } = &self.tally;
-        let Some(first) = first_failure else { return Some("nothing was answered".to_owned()) };
+        let Some(first) = first_failure else {
+            return self.signal.is_none().then(|| "nothing was answered".to_owned());
+        };
         let kinds = Kind::ALL.into_iter().filter(|kind| self.tally.failed_as(*kind) > 0);
         let kinds: Vec<String> =
             kinds.map(|kind| format!("{} {}", self.tally.failed_as(kind), kind.text())).collect();
