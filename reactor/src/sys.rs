@@ -497,6 +497,11 @@ fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
     Ok(value)
 }
 
+/// `SO_ACCEPTCONN` (socket(7)): whether the socket listens.
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
+}
+
 /// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
 pub(crate) fn set_no_delay(fd: BorrowedFd<'_>, no_delay: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(no_delay))
@@ -708,14 +713,16 @@ pub(crate) fn open_null() -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(open(path.as_ptr(), flags))?)) }
 }
 
-/// Whether a path names a socket, without following a link (lstat(2)).
-pub(crate) fn is_socket_path(path: &Path) -> io::Result<bool> {
+/// The device and the number of the socket that a path names, without following a link (lstat(2)); `None` if what stands
+/// there is no socket.
+pub(crate) fn socket_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path ends with NUL, and `status` has room for a `stat`.
     unsafe { syscall!(lstat(path.as_ptr(), status.as_mut_ptr()))? };
     // SAFETY: lstat succeeded, so it filled `status` in.
-    Ok(unsafe { status.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some((status.st_dev, status.st_ino)))
 }
 
 /// unlink(2).

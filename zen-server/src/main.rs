@@ -122,6 +122,9 @@ fn client_command(address: &Address, by_cargo: bool) -> String {
 }
 
 /// Sends the events to standard error, coloured for a human only.
+///
+/// The loop writes them itself, line by line: who lets the log run into a pipe and stops reading it stops the server with it
+/// (and ends it with two signals; see `signals.rs`). A thread and a queue between them would only lose lines instead.
 fn start_log(options: &Options) {
     let level = match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::WARN,

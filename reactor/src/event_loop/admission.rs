@@ -50,7 +50,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Takes over a socket that listens already: one that was inherited, or set up by other means. It becomes nonblocking.
     ///
     /// # Errors
-    /// It is no socket; the loop is shutting down.
+    /// It is no socket that listens; the loop is shutting down.
     pub fn listen_on(
         &mut self,
         socket: impl Into<OwnedFd>,
@@ -123,6 +123,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// A listener's rest is over.
     pub(super) fn end_rest(&mut self, place: usize) {
+        self.reserve.refill();
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.resting = false;
             self.rewatch_listener(place);
@@ -162,7 +163,12 @@ impl<P: Protocol + 'static> Reactor<P> {
                     AcceptError::Nobody => return,
                     AcceptError::Skip => {}
                     AcceptError::NoDescriptors => {
-                        self.outside.counters.shed += u64::from(self.reserve.shed(&listener.socket));
+                        match self.reserve.shed(&listener.socket) {
+                            Ok(()) => self.outside.counters.shed += 1,
+                            // accept(2) looks for a free descriptor before it looks who waits: nobody does.
+                            Err(error) if AcceptError::of(&error) == AcceptError::Nobody => return,
+                            Err(_) => {}
+                        }
                         return self.rest(place, &error);
                     }
                     AcceptError::Rest => return self.rest(place, &error),
@@ -225,6 +231,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// The attempt could not even begin: no descriptors, no route, no such path; or the loop is shutting down or full.
     pub fn connect(&mut self, to: impl Into<Address>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_connect(&to.into(), protocol).map_err(|(_, error)| error)
     }
 
@@ -233,6 +240,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// It is no socket; or the loop is shutting down or full.
     pub fn adopt(&mut self, stream: impl Into<OwnedFd>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_adopt(stream.into(), protocol).map_err(|(_, error)| error)
     }
 
@@ -304,10 +312,22 @@ impl<P: Protocol + 'static> Reactor<P> {
             Spawn::Adopt(stream, protocol) => self.try_adopt(stream, protocol),
         };
         if let Err((protocol, error)) = result {
+            self.tell_not_opened(protocol, error);
+        }
+    }
+
+    /// Tells a protocol that its connection could not even begin. It has no place in the table, so nobody but us survives
+    /// its panic.
+    fn tell_not_opened(&mut self, protocol: P, error: io::Error) {
+        let tell = || {
             let mut session = Session::new(protocol);
             session.finish(&CloseReason::Io(error), &mut self.driver.output, &mut self.outside);
-            self.driver.output.clear();
+        };
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(tell)) {
+            self.outside.counters.panics += 1;
+            self.notify(&Notice::Panicked { id: ConnectionId::NONE, message: &message_of(&*panic) });
         }
+        self.driver.output.clear();
     }
 
     // -------------------------------------------------------------------------------------------------------- sources
@@ -379,8 +399,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         match what {
             What::Source(source) => {
                 let mut cx = SourceContext { outside: &mut self.outside, remove: false };
-                source.ready(event, &mut cx)?;
-                Ok(cx.remove)
+                match panic::catch_unwind(AssertUnwindSafe(|| source.ready(event, &mut cx))) {
+                    Ok(result) => result.map(|()| cx.remove),
+                    Err(panic) => {
+                        self.outside.counters.panics += 1;
+                        Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))
+                    }
+                }
             }
             #[cfg(feature = "signal-hook")]
             What::Signal(signal) => signal.ready(self).map(|()| false),

@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::notice::{Notice, Observer};
 use super::outside::Outside;
 use super::peers::Peers;
-use super::protocol::Protocol;
+use super::protocol::{ConnectionId, Protocol};
 use super::reactor::{BELL, Reactor, Spin, key};
 use super::spawner::Spawner;
 use crate::clock;
@@ -70,16 +70,15 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// What peers are allowed.
+    /// What peers are allowed. More connections than [`ConnectionId::MOST`] count as so many.
     pub fn limits(mut self, limits: Limits) -> Builder<P> {
-        self.limits = limits;
+        self.limits = Limits { connections: limits.connections.min(ConnectionId::MOST), ..limits };
         self
     }
 
-    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark above the high one as the high.
+    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
-        let high = marks.high.max(1);
-        self.watermarks = Watermarks { high, low: marks.low.min(high - 1) };
+        self.watermarks = marks.in_order();
         self
     }
 
@@ -121,7 +120,6 @@ impl<P: Protocol + 'static> Builder<P> {
             closures: Slab::new(),
             mailbox,
             letters: VecDeque::new(),
-            delivering: None,
             spawner: Spawner::default(),
             observer: self.observer,
             batch: Vec::with_capacity(256),
@@ -129,6 +127,7 @@ impl<P: Protocol + 'static> Builder<P> {
             queue: VecDeque::new(),
             dead: Vec::new(),
             armed: None,
+            timeout_for: None,
             clock_rang: false,
             sweeping: false,
             full: false,

@@ -96,7 +96,8 @@ impl<P: Protocol> Connection<P> {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::WRITABLE) {
             return CloseReason::Io(error).into();
         }
-        self.set(CONNECTING | if driver.edge { READABLE } else { WRITABLE });
+        // Blocked, because what a message makes it write waits until the connection stands.
+        self.set(CONNECTING | BLOCKED | if driver.edge { READABLE } else { WRITABLE });
         if let Some(limit) = outside.limits.connect_time {
             outside.start(limit, Due::Deadline(id), Some(&mut self.session.state));
         }
@@ -191,7 +192,15 @@ impl<P: Protocol> Connection<P> {
             return self.linger(driver, outside);
         }
         self.session.tell_drained(&mut driver.output, outside);
-        if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
+        if !driver.output.is_empty() {
+            // Sent first, but not in place of reading: a producer without end would never hear the peer.
+            let verdict = self.settle(driver, outside);
+            if matches!(verdict, Verdict::Close(_)) || !self.has(UNREAD) || !self.session.state.wants_input()
+            {
+                return verdict;
+            }
+        }
+        if self.has(UNREAD) && self.session.state.wants_input() {
             self.clear(UNREAD);
             // What the event told besides input is forgotten by now. The end of the stream may be behind a short read, and
             // an edge does not repeat itself: only `WouldBlock` says that nothing is left.
@@ -296,6 +305,9 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn settle_specially(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        if self.has(LINGERING) {
+            return Verdict::Keep; // all is said; closing again would begin the lingering anew
+        }
         loop {
             if let Err(error) = self.flush(driver, outside) {
                 return self.broken(error, driver);
@@ -308,10 +320,13 @@ impl<P: Protocol> Connection<P> {
             Demand::Continue => {}
             Demand::Abort => return CloseReason::Aborted.into(),
             Demand::Stop(limit) => return CloseReason::Limit(limit).into(),
+            Demand::Close if self.has(CONNECTING) => return self.session.reason_in_order().into(),
+            Demand::HalfClose if self.has(CONNECTING) => {} // shutdown(2) would end the attempt
             Demand::Close => return self.close_in_order(driver, outside),
             Demand::HalfClose => {
-                if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
-                    return CloseReason::of_error(error, 0).into();
+                if sys::shutdown_write(self.socket.as_fd()).is_err() {
+                    // It says only that there is no connection any more; the socket knows why.
+                    return CloseReason::of_error(readiness::pending_error(&self.socket), 0).into();
                 }
                 self.session.state.write_closed();
                 if self.session.state.demand() == Demand::Close {
@@ -319,12 +334,10 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
-        if let Some(more) = self.session.state.more_mut() {
-            if more.output.memory() > outside.limits.output_bytes {
-                return CloseReason::Limit(Limit::OutputBytes).into();
-            }
+        if self.session.state.is_overfull(outside.limits.output_bytes) {
+            return CloseReason::Limit(Limit::OutputBytes).into();
         }
-        if self.session.state.is_closing() {
+        if self.session.state.is_closing() && !self.has(CONNECTING) {
             self.set_deadline(outside);
         }
         outside.release(&mut self.session.state);
@@ -392,8 +405,8 @@ impl<P: Protocol> Connection<P> {
             }
             Err(error) => return CloseReason::Io(error).into(),
         }
-        self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
-        outside.drop_timers(&mut self.session.state);
+        self.clear(CONNECTING | BLOCKED);
+        outside.drop_deadline(&mut self.session.state);
         self.stamp = outside.epoch;
         if flags & (sys::IN | sys::RDHUP) != 0 {
             self.set(UNREAD);
@@ -475,8 +488,8 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn expired(&self, epoch: u32, idle: Option<u32>, request: Option<u32>) -> Option<Timeout> {
         let over =
             |since: u32, limit: Option<u32>| limit.is_some_and(|limit| epoch.wrapping_sub(since) >= limit);
-        if self.has(DEAD | CONNECTING) {
-            None
+        if self.has(DEAD | CONNECTING | LINGERING) {
+            None // the last two have deadlines of their own
         } else if self.session.state.waiting_for_request_since().is_some_and(|since| over(since, request)) {
             Some(Timeout::Request)
         } else {
@@ -545,5 +558,24 @@ fn interest(bits: u16) -> Option<Interest> {
         (true, false) => Some(Interest::READABLE),
         (false, true) => Some(Interest::WRITABLE),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a `slab::Slab` keeps for each place: the value, or the number of the next free place.
+    #[allow(dead_code)]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    #[test]
+    fn an_idle_connection_costs_thirty_two_bytes_of_the_table() {
+        assert!(size_of::<Connection<()>>() <= 32, "{}", size_of::<Connection<()>>());
+        assert!(size_of::<Place<Connection<()>>>() <= 32, "{}", size_of::<Place<Connection<()>>>());
+        assert!(size_of::<Verdict>() <= 16);
     }
 }

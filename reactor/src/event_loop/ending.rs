@@ -96,6 +96,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// left after `grace` is aborted. [`run`](Reactor::run) returns when no connection is left. Called again, it changes the
     /// grace.
     pub fn shutdown(&mut self, grace: Duration) {
+        self.outside.forget_now(); // between turns it may be long ago
         let first = self.stopping.is_none();
         if let Some(Stopping { grace }) = self.stopping.take() {
             self.outside.wheel.cancel(grace, None);

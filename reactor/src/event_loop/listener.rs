@@ -36,8 +36,8 @@ pub(crate) struct Listener<P> {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
-    /// The path it made, to be removed with it.
-    path: Option<PathBuf>,
+    /// The path it made, to be removed with it, and what it put there.
+    path: Option<(PathBuf, (u64, u64))>,
     /// Whether the kernel is asked about it.
     pub(crate) watched: bool,
     /// Until a timer says otherwise, it accepts nothing.
@@ -69,13 +69,17 @@ impl<P> Listener<P> {
             |source| Error::Socket { operation: "listen at", address: at.to_string(), source }.into_io();
         let mut listener = Listener::adopt(open().map_err(explain)?, make)?;
         if let Address::Unix(path) = at {
-            listener.path = Some(path.clone());
+            listener.path = sys::socket_at(path)?.map(|socket| (path.clone(), socket));
         }
         Ok(listener)
     }
 
     /// Takes over a socket that listens already.
     pub(crate) fn adopt(socket: OwnedFd, make: Make<P>) -> io::Result<Listener<P>> {
+        if !sys::is_listening(socket.as_fd())? {
+            // It would be ready again and again, and accepting would fail each time.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+        }
         sys::set_nonblocking(socket.as_fd(), true)?;
         let address = Address::from(&sys::local_address(socket.as_fd())?);
         if let Address::Inet(_) = address {
@@ -113,8 +117,11 @@ impl<P> Listener<P> {
 
 impl<P> Drop for Listener<P> {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = sys::unlink(path); // it may be gone already
+        // It may be gone already, or be another server's by now.
+        if let Some((path, socket)) = &self.path {
+            if sys::socket_at(path).is_ok_and(|there| there.as_ref() == Some(socket)) {
+                let _ = sys::unlink(path);
+            }
         }
     }
 }
@@ -128,7 +135,7 @@ impl<P> fmt::Debug for Listener<P> {
 /// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
 /// stands there stays, and binding reports it.
 fn remove_stale(path: &Path) {
-    if !sys::is_socket_path(path).unwrap_or(false) {
+    if !matches!(sys::socket_at(path), Ok(Some(_))) {
         return;
     }
     let answer = sys::RawAddress::unix(path).and_then(|raw| {
@@ -150,14 +157,19 @@ impl Reserve {
         Reserve(sys::open_null().ok())
     }
 
-    /// Accepts one connection in place of the reserve and closes it. Whether there was one.
-    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> bool {
-        if self.0.take().is_none() {
-            return false;
-        }
-        let shed = sys::accept(listener.as_fd()).is_ok();
-        *self = Reserve::new();
+    /// Accepts one connection in place of the reserve and closes it.
+    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> io::Result<()> {
+        self.0 = None;
+        let shed = sys::accept(listener.as_fd()).map(drop);
+        self.refill();
         shed
+    }
+
+    /// Somebody else may have been faster the last time.
+    pub(crate) fn refill(&mut self) {
+        if self.0.is_none() {
+            *self = Reserve::new();
+        }
     }
 }
 

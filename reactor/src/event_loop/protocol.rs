@@ -1,6 +1,7 @@
 //! What to say: a protocol reacts to what arrives and never does I/O itself.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -110,6 +111,26 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
     }
 }
 
+/// For a loop that has no connections, only sources, timers and signals.
+///
+/// ```
+/// use reactor::event_loop::Reactor;
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::<Infallible>::builder().build()?;
+/// reactor.after(Duration::from_millis(1), |reactor| reactor.shutdown(Duration::ZERO));
+/// reactor.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Protocol for Infallible {
+    type Message = Infallible;
+
+    fn received(&mut self, _: &[u8], _: &mut Context<'_, Infallible>) -> usize {
+        match *self {}
+    }
+}
+
 /// Which connection: stays unique while the loop lives (until 2³² connections later).
 ///
 /// ```
@@ -158,7 +179,10 @@ impl ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index(), self.generation())
+        match *self {
+            ConnectionId::NONE => f.write_str("(none)"),
+            id => write!(f, "{}.{}", id.index(), id.generation()),
+        }
     }
 }
 

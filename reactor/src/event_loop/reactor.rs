@@ -26,6 +26,7 @@ use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
 use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
+use crate::clock;
 use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
@@ -93,8 +94,6 @@ pub struct Reactor<P: Protocol> {
     pub(super) closures: Slab<Closure<P>>,
     pub(super) mailbox: Arc<Mailbox<P>>,
     pub(super) letters: VecDeque<Letter<P>>,
-    /// A message to many that is being delivered, and how far.
-    pub(super) delivering: Option<Delivery<P::Message>>,
     pub(super) spawner: Spawner<P>,
     pub(super) observer: Option<Observer>,
 
@@ -108,7 +107,9 @@ pub struct Reactor<P: Protocol> {
 
     /// For when the kernel's clock is set, where there is one.
     pub(super) armed: Option<Instant>,
-    /// Whether timers may be due.
+    /// Where there is no clock: the deadline that bounds the wait.
+    pub(super) timeout_for: Option<Instant>,
+    /// Whether timers may be due: so said the last wait, with or without a clock, and the next turn begins with them.
     pub(super) clock_rang: bool,
     /// Whether limits on time are being watched.
     pub(super) sweeping: bool,
@@ -119,15 +120,6 @@ pub struct Reactor<P: Protocol> {
 }
 
 pub(super) type Closure<P> = Box<dyn FnOnce(&mut Reactor<P>)>;
-
-/// A message to many that is being delivered.
-pub(super) struct Delivery<M> {
-    to: Arc<[ConnectionId]>,
-    clone: fn(&M) -> M,
-    message: M,
-    /// The receiver whose turn it is.
-    next: usize,
-}
 
 /// Turns with events but without progress, in a row.
 #[derive(Debug, Default)]
@@ -180,6 +172,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         if !std::mem::take(&mut self.clock_rang) {
             return;
         }
+        self.outside.forget_now(); // it may be that of the turn before, which took its time
         let now = self.outside.now();
         let running = self.outside.wheel.len();
         self.guarded_each(running, |reactor| reactor.outside.wheel.pop_due(now), Reactor::fire);
@@ -188,9 +181,10 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 2. The kernel's clock is set anew only when the earliest deadline came nearer: one that went away makes it ring
     /// once in vain, which is cheaper than a system call for every timer cancelled.
     fn arm_clock(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        if !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail() {
-            return Ok(Some(Duration::ZERO));
-        }
+        // What a timer just ended is freed at the end of this turn: that must not wait for an event.
+        let busy = !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail();
+        // A busy loop arms the clock too: it may be busy for ever.
+        let limit = if busy { Some(Duration::ZERO) } else { limit };
         if !std::mem::take(&mut self.outside.deadline_moved) {
             return Ok(limit);
         }
@@ -202,15 +196,18 @@ impl<P: Protocol + 'static> Reactor<P> {
             self.armed = Some(deadline);
             return Ok(limit);
         }
-        // No clock: a timeout for the wait, and a look at the timers in every turn.
-        (self.clock_rang, self.outside.deadline_moved) = (true, true);
-        let until = deadline.saturating_duration_since(self.outside.now());
+        // No clock: a timeout for the wait, and a look at the time when it ends.
+        (self.timeout_for, self.outside.deadline_moved) = (Some(deadline), true);
+        let until = deadline.saturating_duration_since(clock::now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
 
     /// Step 3. A signal ends the wait early, with nothing to dispatch. A batch that came back full had no room for somebody:
     /// the next may be twice as large.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.dispatched < self.batch.len() {
+            return Ok(()); // events are left: this is a turn within a turn, or a panic of the program ended the last one
+        }
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
@@ -222,6 +219,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;
+        if let Some(deadline) = self.timeout_for.take() {
+            self.clock_rang |= deadline <= self.outside.now();
+        }
         Ok(())
     }
 
@@ -251,7 +251,6 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.mailbox.is_rung() {
             self.letters.extend(self.mailbox.take());
         }
-        self.guarded(Reactor::deliver_next);
         let (mail, letters, wishes) = (self.outside.mail.len(), self.letters.len(), self.spawner.len());
         self.guarded_each(mail, |reactor| reactor.outside.mail.pop_front(), Reactor::send_off);
         self.guarded_each(letters, |reactor| reactor.letters.pop_front(), Reactor::open_letter);
@@ -394,7 +393,6 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     fn has_mail(&self) -> bool {
         !self.outside.mail.is_empty()
-            || self.delivering.is_some()
             || !self.letters.is_empty()
             || self.mailbox.is_rung()
             || self.spawner.len() > 0
@@ -413,25 +411,14 @@ impl<P: Protocol + 'static> Reactor<P> {
         match to {
             Receiver::One(id) => self.deliver(id, message),
             Receiver::Many(to, clone) => {
-                while self.deliver_next() {} // what a panic left over
-                self.delivering = Some(Delivery { to, clone, message, next: 0 });
-                while self.deliver_next() {}
+                // Guarded by itself, or what comes behind this message would overtake it where somebody panics.
+                let mut receivers = to.iter();
+                self.guarded(|reactor| {
+                    reactor.outside.leave();
+                    receivers.next().map(|&id| reactor.deliver(id, clone(&message))).is_some()
+                });
             }
         }
-    }
-
-    /// Delivers to the next receiver of the message to many; `false` when there is none.
-    fn deliver_next(&mut self) -> bool {
-        self.outside.leave();
-        let Some(delivery) = &mut self.delivering else { return false };
-        let Some(&id) = delivery.to.get(delivery.next) else {
-            self.delivering = None;
-            return false;
-        };
-        delivery.next += 1;
-        let message = (delivery.clone)(&delivery.message);
-        self.deliver(id, message);
-        true
     }
 
     fn deliver(&mut self, id: ConnectionId, message: P::Message) {
@@ -473,6 +460,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn after(&mut self, after: Duration, run: impl FnOnce(&mut Reactor<P>) + 'static) -> Timer {
+        self.outside.forget_now(); // between turns it may be long ago
         let place = self.closures.insert(Box::new(run));
         self.outside.start(after, Due::Closure(place as u32), None)
     }
@@ -542,6 +530,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 impl<P: Protocol> Drop for Reactor<P> {
     fn drop(&mut self) {
         self.mailbox.close();
+        while self.spawner.next().is_some() {} // a protocol that waits there may hold the spawner, and so itself
     }
 }
 

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-use super::readiness::{is_passing, receive, transmit};
+use super::readiness::{is_passing, transmit};
 use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
-use crate::event_loop::outside::{Due, Mail, Outside, Receiver};
+use crate::event_loop::outside::{Due, Outside, later};
 use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol, Timeout, message_of};
 use crate::event_loop::session::{Demand, Session};
 use crate::sys::{self, Direction};
@@ -131,7 +131,7 @@ impl<P: Protocol> Conversation<P> {
             sys::set_timeout(self.stream.as_fd(), Direction::Receive, timeout)?;
             self.receive_timeout = timeout;
         }
-        let received = receive(self.stream.as_fd(), &mut self.input);
+        let received = sys::receive(self.stream.as_fd(), &mut self.input);
         self.notice_time();
         match received {
             Ok(0) => self.session.end(&mut self.output, &mut self.outside),
@@ -139,7 +139,8 @@ impl<P: Protocol> Conversation<P> {
                 self.moved = self.outside.now();
                 self.session.input(&self.input[..received], &mut self.output, &mut self.outside);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {} // the time is over
+            // The time is over, or a signal came: then what is left of the time is worked out anew.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) if is_passing(&error) => sys::sleep(Some(Duration::from_millis(1))),
             Err(error) => return Ok(Some(CloseReason::of_error(error, 0))),
         }
@@ -174,7 +175,10 @@ impl<P: Protocol> Conversation<P> {
             }
             let drained = self.session.is_drained_due(&self.outside);
             self.session.tell_drained(&mut self.output, &mut self.outside);
-            if !self.session.go_on(&mut self.output, &mut self.outside) && !drained && !self.deliver() {
+            let moved = self.session.go_on(&mut self.output, &mut self.outside)
+                || drained
+                || self.session.take_own_mail(&mut self.output, &mut self.outside);
+            if !moved {
                 break;
             }
         }
@@ -196,11 +200,20 @@ impl<P: Protocol> Conversation<P> {
         }
     }
 
-    /// Sends everything. The kernel gives up when nothing moves for the idle limit.
+    /// Sends everything. The kernel gives up when nothing moves for the idle limit, or at the end for the time of lingering.
     fn send(&mut self) -> Result<(), CloseReason> {
+        let closing = self.session.state.is_closing();
+        if closing && !self.output.is_empty() {
+            let Limits { idle, linger_time, .. } = self.outside.limits;
+            let limit = idle.map_or(linger_time, |idle| idle.min(linger_time));
+            sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit)).map_err(CloseReason::Io)?;
+        }
         while !self.output.is_empty() {
             let sent = transmit(self.stream.as_fd(), &mut self.output)
                 .map_err(|error| CloseReason::of_error(error, self.output.len()))?;
+            if sent.bytes == 0 && sent.blocked && closing {
+                return Err(CloseReason::Unsent(self.output.len()));
+            }
             if sent.bytes == 0 && sent.blocked {
                 return Err(CloseReason::TimedOut(Timeout::Idle));
             }
@@ -212,19 +225,6 @@ impl<P: Protocol> Conversation<P> {
         }
         self.session.sent(&self.outside);
         Ok(())
-    }
-
-    /// Delivers what the protocol sent to itself.
-    fn deliver(&mut self) -> bool {
-        let Some(Mail { to, message }) = self.outside.mail.pop_front() else { return false };
-        let me = match &to {
-            Receiver::One(id) => *id == self.outside.id,
-            Receiver::Many(ids, _) => ids.contains(&self.outside.id),
-        };
-        if me {
-            self.session.message(message, &mut self.output, &mut self.outside);
-        }
-        true
     }
 
     /// Until the next timer or the end of a limit.
@@ -261,7 +261,7 @@ impl<P: Protocol> Conversation<P> {
             return;
         }
         let Limits { linger_time, linger_bytes, .. } = self.outside.limits;
-        let (until, mut discarded) = (clock::now() + linger_time, 0);
+        let (until, mut discarded) = (later(clock::now(), linger_time), 0);
         while discarded <= linger_bytes {
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero()
@@ -269,7 +269,8 @@ impl<P: Protocol> Conversation<P> {
             {
                 return;
             }
-            match receive(self.stream.as_fd(), &mut self.input) {
+            match sys::receive(self.stream.as_fd(), &mut self.input) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return,
                 Ok(received) => discarded += received,
             }

@@ -53,6 +53,14 @@ impl Epoll {
         })
     }
 
+    /// A clock that is watched.
+    fn new_clock(&self) -> io::Result<TimerFd> {
+        let clock = TimerFd::new()?;
+        let event = Event::new(CLOCK_KEY, sys::IN | sys::EDGE);
+        sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, clock.fd().as_raw_fd(), event)?;
+        Ok(clock)
+    }
+
     /// epoll_ctl(2), to add or to modify.
     fn set(&self, operation: i32, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         sys::epoll_set(&self.epoll, operation, fd.as_raw_fd(), wanted(registration))
@@ -120,12 +128,11 @@ impl Selector for Epoll {
         let clock = match self.clock.get() {
             Some(clock) => clock,
             None if deadline.is_none() => return Ok(true),
-            None => {
-                let clock = TimerFd::new()?;
-                let event = Event::new(CLOCK_KEY, sys::IN | sys::EDGE);
-                sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, clock.fd().as_raw_fd(), event)?;
-                self.clock.get_or_init(|| clock)
-            }
+            // No descriptor is left, perhaps because of those whom the timer is to end: a timeout does as well.
+            None => match self.new_clock() {
+                Ok(clock) => self.clock.get_or_init(|| clock),
+                Err(_) => return Ok(false),
+            },
         };
         clock.set(deadline.map(|deadline| deadline.saturating_duration_since(clock::now())))?;
         Ok(true)

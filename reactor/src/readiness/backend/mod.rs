@@ -43,7 +43,7 @@ pub(crate) trait Selector {
     fn wake(&self, waker: &WakerFd) -> io::Result<()>;
 
     /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
-    /// wait. `false`: this kernel has none, use the timeout.
+    /// wait. `false`: there is none, use the timeout.
     fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
         Ok(false)
     }
