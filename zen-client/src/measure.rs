@@ -1,5 +1,6 @@
 //! `zen-client load`: what the program adds to a load, a terminal and a descriptor limit.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reactor::net::Address;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use zen_client::load::{Kind, Plan, Report, Tally, run};
+use zen_client::load::{Plan, Report, Tally, run};
 
 use crate::options::{Options, PROGRAM};
 use crate::{Problem, write_line};
@@ -39,12 +40,9 @@ fn load(plan: &Plan, address: &Address, options: &Options) -> Result<Report, Str
         .map_err(|error| format!("the event loop failed: {error}"))
 }
 
-/// Nobody listens at this address of the host; at another, perhaps.
+/// Nobody could be connected at this address of the host; at another, perhaps.
 fn is_deserted(report: &Report) -> bool {
-    let tally = &report.tally;
-    report.signal.is_none()
-        && tally.connected == 0
-        && tally.failures() == tally.failed_as(Kind::Refused) + tally.failed_as(Kind::Other)
+    report.signal.is_none() && report.tally.connected == 0
 }
 
 /// The results on standard output, in one piece; what went wrong on standard error, in one line.
@@ -88,10 +86,15 @@ fn raise_descriptor_limit(plan: &Plan) -> Result<(), String> {
     ))
 }
 
+/// How often the bar is drawn: a loop may turn a hundred thousand times in between.
+const REDRAW: Duration = Duration::from_millis(50);
+
 /// A bar on a terminal, and nothing elsewhere.
 struct Progress {
     bar: ProgressBar,
     duration: Option<Duration>,
+    /// When, since the start, it is drawn next.
+    next: Cell<Duration>,
 }
 
 impl Progress {
@@ -105,13 +108,14 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("[{bar:40}] {percent}% {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Progress { bar, duration: plan.duration }
+        Progress { bar, duration: plan.duration, next: Cell::default() }
     }
 
     fn show(&self, tally: &Tally, elapsed: Duration) {
-        if self.bar.is_hidden() {
+        if elapsed < self.next.get() || self.bar.is_hidden() {
             return;
         }
+        self.next.set(elapsed + REDRAW);
         let done = tally.answered + tally.failures();
         self.bar.set_position(if self.duration.is_some() { elapsed.as_millis() as u64 } else { done });
         self.bar.set_message(format!("{} answered, {} failed", tally.answered, tally.failures()));

@@ -272,7 +272,7 @@ impl Protocol for Caller {
     fn eof(&mut self, cx: &mut Cx<'_>) {
         if self.phase == Phase::Talking {
             let why = format!("the server hung up {}", self.so_far());
-            self.lose(Kind::ClosedEarly, || why);
+            self.fail(Kind::ClosedEarly, || why, cx);
         }
         cx.close();
     }

@@ -18,7 +18,7 @@ use super::report::Report;
 use super::tally::Tally;
 
 /// Connections opened in one turn: those that stand already are not kept waiting while thousands more are opened.
-const OPENINGS: usize = 256;
+const OPENINGS: usize = 1024;
 /// How often somebody who watches hears of the progress, at least.
 const GLANCE: Duration = Duration::from_millis(100);
 
