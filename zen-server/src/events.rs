@@ -19,6 +19,12 @@ pub fn asked(question: &[u8], answer: &str) {
     debug!("\"{}?\" is answered {answer:?}", question.escape_ascii());
 }
 
+/// A client asked for so many bytes.
+#[inline]
+pub fn counted(bytes: u64) {
+    debug!("{bytes} bytes are asked for");
+}
+
 /// What a client sent is refused with an error, and the client hung up on.
 pub fn refused(peer: &dyn Display, answer: &str) {
     info!("{peer} is told {answer:?} and hung up on");

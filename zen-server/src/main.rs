@@ -58,7 +58,7 @@ fn serve(options: &Options) -> Result<(), String> {
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     announce(&addresses, options);
     reactor.run().map_err(|error| format!("the event loop failed: {error}"))?;
-    info!("served {}", service.totals());
+    info!("served {}", service.totals().display("question"));
     Ok(())
 }
 

@@ -10,9 +10,7 @@
 //! A client may ask as often as it likes. TCP is a stream, so a question may arrive in pieces and several in one piece:
 //! every `?` ends one question, and every other byte, line ends included, belongs to a question.
 
-use std::cell::Cell;
 use std::convert::Infallible;
-use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,8 +18,9 @@ use std::time::Duration;
 use reactor::event_loop::adapter::{Delimited, Frames};
 use reactor::event_loop::{CloseReason, Context, Timer};
 
+use super::{Book, Serve, Settings, Totals};
 use crate::events;
-use crate::peer::{Peer, Peers};
+use crate::peer::Peer;
 
 /// The port of the classic texts.
 pub const DEFAULT_PORT: u16 = 1060;
@@ -91,64 +90,46 @@ impl Answer {
     }
 }
 
-/// What all conversations of one loop share: how long an answer takes, what was counted, and the clients' addresses.
+/// What all conversations of one thread share: how long an answer takes, what was counted, and the clients' addresses.
 #[derive(Debug, Default)]
 pub struct Service {
     delay: Option<Duration>,
-    totals: Totals,
-    peers: Peers,
+    book: Book,
 }
 
 impl Service {
     /// A service whose answers take `delay` each: the texts' "expensive answer".
     #[must_use]
     pub fn new(delay: Option<Duration>) -> Rc<Service> {
-        Rc::new(Service { delay, ..Service::default() })
+        Service::start(&Settings { delay, ..Settings::default() })
     }
 
     /// The protocol for one more connection, from `peer` (`None`: over a Unix socket).
     #[must_use]
     pub fn converse(self: &Rc<Self>, peer: Option<SocketAddr>) -> Conversation {
-        Delimited(Questions { service: Rc::clone(self), peer: self.peers.remember(peer), pending: None })
+        Delimited(Questions { service: Rc::clone(self), peer: self.book.remember(peer), pending: None })
     }
 
     /// What was counted so far.
     #[must_use]
-    pub fn totals(&self) -> &Totals {
-        &self.totals
+    pub fn totals(&self) -> Totals {
+        self.book.totals()
     }
 }
 
-/// Counts of everything since the start.
-#[derive(Debug, Default)]
-pub struct Totals {
-    connections: Cell<u64>,
-    questions: Cell<u64>,
-    received: Cell<u64>,
-    sent: Cell<u64>,
-}
+impl Serve for Service {
+    type Conversation = Conversation;
 
-impl Totals {
-    /// Questions answered.
-    #[must_use]
-    pub fn questions(&self) -> u64 {
-        self.questions.get()
+    const PORT: u16 = DEFAULT_PORT;
+    const REQUEST: &'static str = "question";
+    const TERMINATOR: Option<u8> = Some(b'?');
+
+    fn start(settings: &Settings) -> Rc<Service> {
+        Rc::new(Service { delay: settings.delay, book: Book::new(settings.tally.clone()) })
     }
-}
 
-/// `3 connections, 9 questions; 207 bytes received, 66 sent`: questions in bytes, and answers.
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let (connections, questions) = (self.connections.get(), self.questions.get());
-        let (received, sent) = (self.received.get(), self.sent.get());
-        write!(
-            f,
-            "{connections} connection{}, {questions} question{}; ",
-            plural(connections),
-            plural(questions)
-        )?;
-        write!(f, "{received} byte{} received, {sent} sent", plural(received))
+    fn converse(self: &Rc<Self>, peer: Option<SocketAddr>) -> Conversation {
+        Service::converse(self, peer)
     }
 }
 
@@ -173,11 +154,7 @@ impl Questions {
     fn say(&self, answer: Answer, cx: &mut Context<'_, Infallible>) {
         let text = answer.text();
         cx.write(text.as_bytes());
-        add(&self.service.totals.sent, text.len());
-    }
-
-    fn add_received(&self, bytes: usize) {
-        add(&self.service.totals.received, bytes);
+        self.service.book.said(text.len());
     }
 }
 
@@ -193,8 +170,7 @@ impl Frames for Questions {
     }
 
     fn opened(&mut self, _: &mut Context<'_, Infallible>) {
-        add(&self.service.totals.connections, 1);
-        events::accepted(&self.service.peers.name(&self.peer));
+        self.service.book.opened(&self.peer);
     }
 
     /// Answers at once, or, if answers are expensive, later: no other question is looked at until then, so the answers
@@ -203,8 +179,7 @@ impl Frames for Questions {
     fn frame(&mut self, question: &[u8], cx: &mut Context<'_, Infallible>) {
         let answer = Answer::to(question);
         events::asked(question, answer.text());
-        add(&self.service.totals.questions, 1);
-        self.add_received(question.len() + 1);
+        self.service.book.asked(question.len() + 1);
         match self.service.delay {
             None => self.say(answer, cx),
             Some(delay) => {
@@ -224,26 +199,18 @@ impl Frames for Questions {
 
     fn too_long(&mut self, cx: &mut Context<'_, Infallible>) {
         self.say(Answer::TooLong, cx);
-        events::refused(&self.service.peers.name(&self.peer), Answer::TooLong.text());
+        self.service.book.refused(&self.peer, Answer::TooLong.text());
     }
 
     fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, Infallible>) {
-        if let CloseReason::MidRequest(unfinished) = reason {
-            self.add_received(*unfinished);
-        }
-        events::closed(&self.service.peers.name(&self.peer), reason);
+        self.service.book.closed(&self.peer, reason);
     }
 }
 
 impl Drop for Questions {
     fn drop(&mut self) {
-        self.service.peers.forget(&self.peer);
+        self.service.book.forget(&self.peer);
     }
-}
-
-#[inline]
-fn add(counter: &Cell<u64>, more: usize) {
-    counter.set(counter.get().wrapping_add(more as u64));
 }
 
 #[cfg(test)]
@@ -328,6 +295,9 @@ mod tests {
         let mut client = InMemory::new(service.converse(None));
         client.input(b"Simple is better than?Why?Beau");
         client.end();
-        assert_eq!(service.totals().to_string(), "1 connection, 2 questions; 30 bytes received, 32 sent");
+        assert_eq!(
+            service.totals().display("question").to_string(),
+            "1 connection, 2 questions; 30 bytes received, 32 sent"
+        );
     }
 }
