@@ -45,6 +45,8 @@ pub struct Conversation {
     pace: Pace,
 }
 
+const _: () = assert!(size_of::<Conversation>() <= 96, "an idle client must stay small");
+
 #[derive(Debug)]
 enum State {
     /// A head is next.

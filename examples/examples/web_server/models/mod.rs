@@ -2,7 +2,7 @@
 //!
 //! | model | who waits | a client costs | breaks when |
 //! |---|---|---|---|
-//! | [`reactor`] | one thread, for all at once | about a hundred bytes while idle | an answer takes computing time, or the disk is slow |
+//! | [`reactor`] | one thread, for all at once | less than 200 bytes while idle | an answer takes computing time, or the disk is slow |
 //! | [`threads`] | a thread for each client | a thread, two descriptors | there are more clients than threads allowed |
 //! | [`pool`] | a few threads, one client each | nothing while queued but two descriptors | clients keep their connection and say nothing |
 //!

@@ -101,6 +101,7 @@ impl Site {
             Verdict::NotThere => return Ok(not_there(length)),
         };
         let mut fields = vec![("Content-Type", content_type(path)), ("Accept-Ranges", "bytes".to_owned())];
+        fields.push(("X-Content-Type-Options", "nosniff".to_owned())); // the type is what we say, not what it looks like
         fields.extend(last_modified(modified));
         if status == PARTIAL_CONTENT {
             let (first, last) = (range.start, range.end - 1);
