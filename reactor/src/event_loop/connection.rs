@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::driver::readiness::{self, Readiness};
 use super::outside::{Due, Outside};
@@ -325,7 +326,7 @@ impl<P: Protocol> Connection<P> {
             return CloseReason::Limit(Limit::OutputBytes).into();
         }
         if self.session.state.is_closing() && !self.has(CONNECTING) {
-            self.set_deadline(outside);
+            self.set_deadline(outside.limits.flush_time(), outside);
         }
         outside.release(&mut self.session.state);
         if let Err(error) = self.update_interest(driver, outside) {
@@ -425,14 +426,14 @@ impl<P: Protocol> Connection<P> {
     /// Everything is sent. If the peer has finished too, that is the end; else FIN, and then what the peer still sends is
     /// read and thrown away: closing with unread input would send RST, and our last words might be lost to it.
     fn close_orderly(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
-        let linger = !self.session.state.is_ended() && outside.limits.linger_time > std::time::Duration::ZERO;
+        let linger = !self.session.state.is_ended() && outside.limits.linger_time > Duration::ZERO;
         if !linger || sys::shutdown_write(self.socket.as_fd()).is_err() {
             return self.session.orderly_reason().into();
         }
         self.session.state.close();
         outside.drop_timers(&mut self.session.state);
         self.clear(DEADLINE);
-        self.set_deadline(outside);
+        self.set_deadline(outside.limits.linger_time, outside);
         self.set(LINGERING);
         match self.update_interest(driver, outside) {
             Ok(()) if driver.edge => Verdict::Again, // what is unread already will not be announced
@@ -457,12 +458,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// From here on the end is bounded in time.
-    fn set_deadline(&mut self, outside: &mut Outside<P::Message>) {
+    fn set_deadline(&mut self, limit: Duration, outside: &mut Outside<P::Message>) {
         if !self.has(DEADLINE) {
             self.clear(PROGRESS);
             self.set(DEADLINE);
             let due = Due::Deadline(outside.id);
-            outside.start(outside.limits.linger_time, due, Some(&mut self.session.state));
+            outside.start(limit, due, Some(&mut self.session.state));
         }
     }
 
@@ -474,7 +475,7 @@ impl<P: Protocol> Connection<P> {
         } else if self.has(LINGERING) {
             self.session.orderly_reason().into()
         } else if self.has(PROGRESS) {
-            self.set_deadline(outside);
+            self.set_deadline(outside.limits.flush_time(), outside);
             Verdict::Keep
         } else {
             CloseReason::Unsent(self.session.state.queued()).into()

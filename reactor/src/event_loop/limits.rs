@@ -29,10 +29,18 @@ pub struct Limits {
     pub request_time: Option<Duration>,
     /// Time for an outgoing connection to be established.
     pub connect_time: Option<Duration>,
-    /// At close: time without progress that unsent bytes are given, and time in all that the peer is given to finish.
+    /// At close: time in all that the peer is given to finish once everything is sent, and time without progress that unsent
+    /// bytes are given before (for those the idle limit, where it is longer: a slow reader takes them in bursts).
     pub linger_time: Duration,
     /// At close: bytes still accepted (and thrown away) so that the peer can read our last words before a reset.
     pub linger_bytes: usize,
+}
+
+impl Limits {
+    /// How long unsent bytes of a closing connection may stand still.
+    pub(crate) fn flush_time(&self) -> Duration {
+        self.idle.map_or(self.linger_time, |idle| idle.max(self.linger_time))
+    }
 }
 
 impl Default for Limits {

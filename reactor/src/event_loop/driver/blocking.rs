@@ -204,8 +204,7 @@ impl<P: Protocol> Conversation<P> {
     fn send(&mut self) -> Result<(), CloseReason> {
         let closing = self.session.state.is_closing();
         if closing && !self.output.is_empty() {
-            let Limits { idle, linger_time, .. } = self.outside.limits;
-            let limit = idle.map_or(linger_time, |idle| idle.min(linger_time));
+            let limit = self.outside.limits.flush_time();
             sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit)).map_err(CloseReason::Io)?;
         }
         while !self.output.is_empty() {
