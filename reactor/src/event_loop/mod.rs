@@ -32,6 +32,7 @@ mod signal;
 mod source;
 mod spawner;
 mod timer;
+mod workers;
 
 pub use builder::Builder;
 pub use driver::blocking::converse;
@@ -46,3 +47,4 @@ pub use reactor::Reactor;
 pub use source::{Source, SourceContext, SourceId};
 pub use spawner::Spawner;
 pub use timer::Timer;
+pub use workers::Workers;

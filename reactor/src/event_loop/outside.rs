@@ -105,6 +105,8 @@ pub struct Counters {
     pub refused: u64,
     /// Connections closed as soon as they were accepted, because descriptors ran out.
     pub shed: u64,
+    /// Times a listener was said to be ready and nobody was there: another loop had been quicker.
+    pub accepts_in_vain: u64,
     /// Connections ended, for whatever reason.
     pub closed: u64,
     /// Bytes received.
