@@ -35,7 +35,7 @@ mod timer;
 mod workers;
 
 pub use builder::Builder;
-pub use driver::blocking::converse;
+pub use driver::blocking::{Step, converse, converse_observed};
 pub use driver::memory::InMemory;
 pub use limits::{Limits, Watermarks};
 pub use listener::{Incoming, ListenerId};

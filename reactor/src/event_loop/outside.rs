@@ -91,6 +91,8 @@ pub(crate) enum Receiver<M> {
 pub struct Counters {
     /// Turns made.
     pub turns: u64,
+    /// Time spent in waits, if [`Builder::measure_waits`](super::Builder::measure_waits) was set.
+    pub waited: Duration,
     /// Events the waits reported.
     pub events: u64,
     /// Events dropped because what they were for was gone.

@@ -26,6 +26,7 @@ use super::protocol::{CloseReason, ConnectionId, Protocol, message_of};
 use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
+use crate::clock;
 use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
@@ -96,6 +97,7 @@ pub struct Reactor<P: Protocol> {
     /// A message to many that is being delivered, and how far.
     pub(super) delivering: Option<Delivery<P::Message>>,
     pub(super) spawner: Spawner<P>,
+    pub(super) measure_waits: bool,
     pub(super) observer: Option<Observer>,
 
     /// What the last wait reported, and how much of it is dispatched.
@@ -214,11 +216,16 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
+        let began = self.measure_waits.then(clock::now);
         match self.driver.selector.wait(&mut self.batch, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.batch.clear(),
             result => result?,
         }
         self.outside.forget_now();
+        if let Some(began) = began {
+            let waited = self.outside.now() - began;
+            self.outside.counters.waited += waited;
+        }
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;

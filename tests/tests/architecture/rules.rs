@@ -3,8 +3,9 @@
 use crate::source::File;
 
 /// The only files with `unsafe`, and what for.
-const UNSAFE: [(&str, &str); 4] = [
+const UNSAFE: [(&str, &str); 5] = [
     ("reactor/src/sys.rs", "every system call of the reactor"),
+    ("zen-server/src/models/forking.rs", "fork, for the models that are processes"),
     ("reactor/tests/support/mod.rs", "what a test does to a socket behind the reactor's back"),
     ("reactor/tests/differential.rs", "the promises that the `polling` crate asks for"),
     (
