@@ -64,6 +64,21 @@ pub struct Model {
 }
 
 impl Model {
+    /// All that can be started from a command line.
+    pub const NAMES: [&str; 11] = [
+        "reactor",
+        "reactor_workers",
+        "callback",
+        "framed",
+        "single",
+        "threads",
+        "prethreaded",
+        "pool",
+        "fork",
+        "prefork",
+        "fd-passing",
+    ];
+
     /// The model of this name (with two workers: `reactor_workers`), set up for tests.
     #[must_use]
     pub fn named(name: &str) -> Model {

@@ -91,7 +91,7 @@ fn serve_with_workers<S: Serve, P>(
 where
     P: Protocol<Message = Infallible> + 'static,
 {
-    let signals = Signals::catch().map_err(Failure::of("cannot handle signals"))?;
+    let signals = Arc::new(Signals::catch().map_err(Failure::of("cannot handle signals"))?);
     let (settings, accept, backend) = (job.settings.clone(), job.options.accept, job.options.backend);
     let (limits, of_worker) = (job.limits, Arc::clone(doors));
     let build = move |number: usize| {
@@ -114,9 +114,9 @@ where
     let workers = Workers::start(count, build).map_err(Failure::of("the event loops"))?;
     job.announce(&**doors);
     let handles = workers.handles().to_vec();
-    let (doors, grace) = (Arc::clone(doors), job.grace);
+    let (doors, grace, first) = (Arc::clone(doors), job.grace, Arc::clone(&signals));
     std::thread::spawn(move || {
-        signals.wait();
+        first.wait();
         info!("stopping: at most {grace:?} for requests in progress");
         let (gone, all_gone) = mpsc::channel::<Infallible>();
         for handle in handles {
@@ -127,9 +127,9 @@ where
         drop(gone);
         let _ = all_gone.recv(); // nobody watches the doors any more
         doors.iter().for_each(Door::close);
-        signals // which go on being caught
     });
     let counters = workers.join().map_err(Failure::of("an event loop failed"))?;
+    drop(signals); // until here the second one ends the process
     for (number, Counters { accepted, accepts_in_vain, .. }) in counters.iter().enumerate() {
         info!("worker {number} : {accepted} times, woken {accepts_in_vain} times in vain");
     }
