@@ -4,7 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 
-use zen_tests::{Client, Model, Server, TemporaryPath, on_every_model, run, signal, wait_until};
+use zen_tests::{
+    Client, Model, Server, TemporaryPath, is_installed, on_every_model, run, signal, wait_until,
+};
 
 const QUESTION: &str = "Simple is better than?";
 
@@ -346,4 +348,38 @@ fn what_a_model_cannot_do_it_refuses_in_one_line() {
         "{}",
         unknown.stderr
     );
+}
+
+/// The kernel says no at inconvenient moments (strace injects it), and every question is answered all the same.
+#[test]
+fn an_interrupted_call_is_made_again() {
+    if !is_installed("strace") {
+        return;
+    }
+    for (name, calls) in [
+        ("single", "accept,accept4"),
+        ("single", "recvfrom"),
+        ("prethreaded", "accept,accept4"),
+        ("fork", "poll,ppoll"),
+        ("fork", "wait4"),
+        ("fork", "accept,accept4"),
+        ("prefork", "poll,ppoll"),
+        ("prefork", "accept,accept4"),
+        ("fd-passing", "sendmsg"),
+        ("fd-passing", "recvmsg"),
+        ("fd-passing", "poll,ppoll"),
+    ] {
+        let record = TemporaryPath::new();
+        let trace = format!("trace={calls}");
+        let inject = format!("inject={calls}:error=EINTR:when=2+2");
+        let tracing = ["-f", "-q", "-o", record.text(), "-e", &trace, "-e", &inject];
+        let arguments = [&["--model"], Model::named(name).arguments, &["-q"]].concat();
+        let server = Server::traced(&tracing, &arguments);
+        for _ in 0..20 {
+            assert_eq!(server.connect().ask(QUESTION), "Complex.", "{name}, {calls}");
+        }
+        drop(server);
+        let record = fs::read_to_string(record).expect("strace wrote it");
+        assert!(record.contains("(INJECTED)"), "{name} was not disturbed at {calls}");
+    }
 }
