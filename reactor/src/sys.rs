@@ -306,10 +306,10 @@ impl TimerFd {
         std::os::fd::AsFd::as_fd(&self.0)
     }
 
-    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it); `None` disarms it. Setting it also
-    /// forgets an expiration nobody read.
-    pub(crate) fn set(&self, delay: Option<Duration>) -> io::Result<()> {
-        let value = timespec(delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1))));
+    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it). Setting it also forgets an expiration
+    /// nobody read.
+    pub(crate) fn set(&self, delay: Duration) -> io::Result<()> {
+        let value = timespec(delay.max(Duration::from_nanos(1)));
         let once = libc::itimerspec { it_interval: timespec(Duration::ZERO), it_value: value };
         // SAFETY: `once` outlives the call, and a null old value is allowed.
         unsafe { syscall!(timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())) }
@@ -505,6 +505,11 @@ fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
     // SAFETY: `value` is writable for `length` bytes.
     unsafe { syscall!(getsockopt(fd.as_raw_fd(), level, name, raw, &raw mut length))? };
     Ok(value)
+}
+
+/// `SO_ACCEPTCONN` (socket(7)): whether the socket listens.
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
 }
 
 /// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
@@ -723,14 +728,16 @@ pub(crate) fn open_null() -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(open(path.as_ptr(), flags))?)) }
 }
 
-/// Whether a path names a socket, without following a link (lstat(2)).
-pub(crate) fn is_socket_path(path: &Path) -> io::Result<bool> {
+/// The device and the number of the socket that a path names, without following a link (lstat(2)); `None` if what stands
+/// there is no socket.
+pub(crate) fn socket_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path ends with NUL, and `status` has room for a `stat`.
     unsafe { syscall!(lstat(path.as_ptr(), status.as_mut_ptr()))? };
     // SAFETY: lstat succeeded, so it filled `status` in.
-    Ok(unsafe { status.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some((status.st_dev, status.st_ino)))
 }
 
 /// unlink(2).

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -140,10 +140,18 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// is a no-op if they are fresh.
 pub fn program(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(build_programs).join(name)
+    DIRECTORY
+        .get_or_init(|| build(&["--package", "zen-server", "--package", "zen-client", "--bins"]))
+        .join(name)
 }
 
-fn build_programs() -> PathBuf {
+/// The path of one of the examples, likewise.
+pub fn example(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| build(&["--package", "zen-examples", "--examples"])).join("examples").join(name)
+}
+
+fn build(what: &[&str]) -> PathBuf {
     // target/PROFILE/deps/test-0123456789abcdef
     let test = env::current_exe().expect("a process knows its program");
     let directory = test.parent().and_then(Path::parent).expect("tests are built into PROFILE/deps");
@@ -153,17 +161,8 @@ fn build_programs() -> PathBuf {
         Some(profile) => profile,
     };
     let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "zen-server",
-            "--package",
-            "zen-client",
-            "--bins",
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(what)
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
         .arg("--target-dir")
@@ -176,7 +175,16 @@ fn build_programs() -> PathBuf {
 
 /// A command that runs one of the programs, away from the environment and the input of whoever runs the test.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program(name));
+    isolated(&program(name), arguments)
+}
+
+/// The same for one of the examples.
+pub fn example_command(name: &str, arguments: &[&str]) -> Command {
+    isolated(&example(name), arguments)
+}
+
+fn isolated(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env_remove("REACTOR_BACKEND").env_remove("CARGO").stdin(Stdio::null());
     command
 }
@@ -234,6 +242,11 @@ impl Process {
         self.0.id()
     }
 
+    /// Its standard input, once, if it is a pipe.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.0.stdin.take()
+    }
+
     /// Its standard output, once, if it is a pipe.
     pub fn stdout(&mut self) -> ChildStdout {
         self.0.stdout.take().expect("it is piped")
@@ -277,7 +290,7 @@ pub fn signal(process: u32, name: &str) {
     });
 }
 
-/// A running `zen-server`.
+/// A running `zen-server`, or an example that listens.
 #[derive(Debug)]
 pub struct Server {
     process: Process,
@@ -302,6 +315,14 @@ impl Server {
     #[track_caller]
     pub fn of(model: Model, service: &str, arguments: &[&str]) -> Server {
         Server::start(&[&["--service", service, "--model"], model.arguments, arguments].concat())
+    }
+
+    /// Starts one of the examples instead, at a free port, and waits until it listens.
+    #[track_caller]
+    pub fn example(name: &str, arguments: &[&str]) -> Server {
+        let mut command = example_command(name, &["-p", "0"]);
+        command.args(arguments);
+        Server::from_command(command, 1)
     }
 
     /// Starts it and waits for as many lines that say where it listens.

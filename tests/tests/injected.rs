@@ -2,10 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use zen_server::services::zen::APHORISMS;
-use zen_tests::{Client, PATIENCE, Server, TemporaryPath, is_installed, on_every_backend, wait_until};
+use zen_tests::{
+    Client, PATIENCE, Server, TemporaryPath, finish, is_installed, on_every_backend, program, wait_until,
+};
 
 /// Every way to wait for readiness; a kernel or a backend that lacks one is not disturbed by it (`?`).
 const WAITS: &str = "?epoll_wait,?epoll_pwait,?epoll_pwait2,?ppoll,?poll,?pselect6,?select";
@@ -36,6 +39,23 @@ on_every_backend! {
     fn would_block_although_it_would_not_loses_nothing(backend) {
         for calls in ["recvfrom", "sendto", "accept4"] {
             answers_despite(backend, calls, "EAGAIN", "2+3");
+        }
+    }
+
+    fn the_client_is_as_patient_as_the_server(backend) {
+        if !is_installed("strace") {
+            return;
+        }
+        let server = Server::start(&[]);
+        for (calls, error) in [(WAITS, "EINTR"), ("recvfrom", "EINTR"), ("sendto", "EINTR"), ("sendto", "ENOBUFS")] {
+            let record = TemporaryPath::new();
+            let inject = format!("inject={calls}:error={error}:when=1+2");
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-q", "-o", record.text(), "-e", &inject]).arg(program("zen-client"));
+            strace.args(["--backend", backend, "-p", &server.port()]).stdin(Stdio::null());
+            let ran = finish(strace);
+            assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 3), "{inject}: {}", ran.stderr);
+            assert!(std::fs::read_to_string(record).unwrap().contains("(INJECTED)"), "{inject}");
         }
     }
 }

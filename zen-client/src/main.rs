@@ -1,6 +1,7 @@
-//! `zen-client`: asks a zen server questions and prints its answers.
+//! `zen-client`: asks a zen server questions and prints its answers, or puts a load on it.
 #![forbid(unsafe_code)]
 
+mod measure;
 mod options;
 
 use std::cell::RefCell;
@@ -16,15 +17,22 @@ use zen_client::shuffle::shuffle;
 use zen_client::{Conversation, Failure, Told};
 use zen_server::services::zen::APHORISMS;
 
-use options::{Options, PROGRAM, Request};
+use measure::measure;
+use options::{Options, PROGRAM, Request, Task};
 
 fn main() -> ExitCode {
     let options = match Options::read(env::args_os()) {
         Ok(options) => options,
         Err(code) => return code,
     };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = match &options.task {
+        Task::Converse(request) => run(request, &options).map(|()| ExitCode::SUCCESS),
+        Task::Load(plan) => {
+            addresses(&options).map_err(Problem::from).and_then(|all| measure(plan, &all, &options))
+        }
+    };
+    match result {
+        Ok(code) => code,
         Err(Problem::NobodyListens) => ExitCode::FAILURE,
         Err(Problem::Told(message)) => {
             // Nobody is left to tell if standard error is gone.
@@ -50,11 +58,11 @@ impl From<String> for Problem {
 }
 
 /// Tries the host's addresses one after the other until one can be connected to, and converses there.
-fn run(options: &Options) -> Result<(), Problem> {
+fn run(request: &Request, options: &Options) -> Result<(), Problem> {
     let mut refused = Vec::new();
     for address in addresses(options)? {
-        match converse(&address, options)? {
-            Ok(()) => return farewell(options),
+        match converse(&address, request, options)? {
+            Ok(()) => return farewell(request),
             Err(Failure::Connect(error)) => refused.push((address, error)),
             Err(failure) => return Err(format!("{address}: {failure}").into()),
         }
@@ -73,8 +81,8 @@ fn run(options: &Options) -> Result<(), Problem> {
 }
 
 /// Who leaves in the middle of a question has no answer to show, so it says what it did.
-fn farewell(options: &Options) -> Result<(), Problem> {
-    match options.request {
+fn farewell(request: &Request) -> Result<(), Problem> {
+    match request {
         Request::Beginning => write_line("Left in the middle of a question."),
         _ => Ok(()),
     }
@@ -98,7 +106,7 @@ fn addresses(options: &Options) -> Result<Vec<Address>, String> {
 }
 
 /// One conversation, on a loop of its own. The outer error is this program's, the inner one the conversation's.
-fn converse(address: &Address, options: &Options) -> Result<Result<(), Failure>, Problem> {
+fn converse(address: &Address, request: &Request, options: &Options) -> Result<Result<(), Failure>, Problem> {
     let limits = Limits { connect_time: options.common.timeout, ..Limits::default() };
     let mut reactor = Reactor::builder()
         .backend(options.common.backend)
@@ -106,7 +114,7 @@ fn converse(address: &Address, options: &Options) -> Result<Result<(), Failure>,
         .build()
         .map_err(|error| error.to_string())?;
     let outcome = Rc::new(RefCell::new(None));
-    let conversation = conversation(options, Rc::clone(&outcome));
+    let conversation = conversation(request, options, Rc::clone(&outcome));
     if let Err(error) = reactor.connect(address.clone(), conversation) {
         return Ok(Err(Failure::Connect(bare(error))));
     }
@@ -128,7 +136,11 @@ fn bare(error: io::Error) -> io::Error {
 type Outcome = Rc<RefCell<Option<Result<Result<(), Failure>, Problem>>>>;
 
 /// What to say, printing what comes back, and noting how it ended.
-fn conversation(options: &Options, outcome: Outcome) -> Conversation<impl FnMut(Told<'_>) + use<>> {
+fn conversation(
+    request: &Request,
+    options: &Options,
+    outcome: Outcome,
+) -> Conversation<impl FnMut(Told<'_>) + use<>> {
     let mut printer = Printer::new(options);
     let tell = move |told: Told<'_>| match told {
         Told::Answer { question, answer } => {
@@ -142,7 +154,7 @@ fn conversation(options: &Options, outcome: Outcome) -> Conversation<impl FnMut(
     };
     let mut questions: Vec<String> = APHORISMS.iter().map(|(question, _)| (*question).to_owned()).collect();
     shuffle(&mut questions);
-    match &options.request {
+    match request {
         Request::Three => Conversation::new(questions, options.common.timeout, tell),
         Request::These(these) => Conversation::new(these.clone(), options.common.timeout, tell),
         Request::Beginning => Conversation::leaving(questions[0].trim_end_matches('?').to_owned(), tell),

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod load;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use reactor::Backend;
+use zen_client::load::Plan;
 use zen_server::command_line::{duration, one_line};
 use zen_server::services::zen::DEFAULT_PORT;
 
@@ -26,6 +29,7 @@ Examples:
   zen-client ask 'Simple is better than?'      ask one question
   zen-client ask ::1 'What?' 'Why?' --json     ask two at another host
   zen-client --unix /run/zen.sock              ask a server on this machine
+  zen-client load --service zen --duration 5s  ask very often, and measure (see zen-client load --help)
 
 Durations are written like 250ms, 30s, 5m, 1h.
 
@@ -56,7 +60,7 @@ struct Arguments {
 /// What every way of asking has.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
-    /// The server's port [default: 1060]
+    /// The server's port [default: that of the service, 1060]
     #[arg(short, long, value_name = "PORT", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
@@ -72,7 +76,7 @@ pub struct Common {
     #[arg(long, value_name = "NAME", default_value = "auto", global = true)]
     pub backend: Backend,
 
-    /// Print a JSON object per answer: {"question":"…","answer":"…"}
+    /// Print JSON, an object per answer: {"question":"…","answer":"…"}; of a load, one object with all results
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -88,6 +92,7 @@ enum Command {
         #[arg(value_name = "[HOST] QUESTION", required = true, num_args = 1..)]
         host_and_questions: Vec<String>,
     },
+    Load(load::Arguments),
 }
 
 /// What the command line asks for.
@@ -95,10 +100,19 @@ enum Command {
 pub struct Options {
     /// The server's name or address; not used with a Unix socket.
     pub host: String,
-    /// What to say there.
-    pub request: Request,
+    /// What to do there.
+    pub task: Task,
     /// How.
     pub common: Common,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// To ask, and to print the answers.
+    Converse(Request),
+    /// To ask very often, and to measure.
+    Load(Plan),
 }
 
 /// What to say.
@@ -131,34 +145,46 @@ impl Options {
     fn understand(arguments: Arguments) -> Result<Options, String> {
         let Arguments { host, error, common, command, .. } = arguments;
         common.backend.resolve().map_err(|error| format!("REACTOR_BACKEND in the environment: {error}"))?;
-        let (host, request) = match (host, command) {
+        let (host, task) = match (host, command) {
             (_, Some(_)) if error => {
-                return Err("-e has a question of its own, and ask has others: one of them".to_owned());
+                return Err(
+                    "-e has a question of its own, and ask and load have others: one of them".to_owned()
+                );
             }
-            (host, None) => (host, if error { Request::Beginning } else { Request::Three }),
-            (None, Some(Command::Ask { host_and_questions })) => host_and_questions_of(host_and_questions),
-            (host, Some(Command::Ask { host_and_questions })) => (host, Request::These(host_and_questions)),
+            (host, None) => (host, Task::Converse(if error { Request::Beginning } else { Request::Three })),
+            (host, Some(Command::Ask { host_and_questions })) => {
+                let (host, questions) = match host {
+                    Some(host) => (Some(host), host_and_questions),
+                    None => host_and_questions_of(host_and_questions),
+                };
+                questions.iter().try_for_each(|question| check(question))?;
+                (host, Task::Converse(Request::These(questions)))
+            }
+            (host, Some(Command::Load(load))) => {
+                let plan = load.plan(common.timeout)?;
+                (host.or(load.host), Task::Load(plan))
+            }
         };
-        if let Request::These(questions) = &request {
-            questions.iter().try_for_each(|question| check(question))?;
-        }
         if let (Some(unix), true) = (&common.unix, host.is_some() || common.port.is_some()) {
             return Err(format!("one server at a time: either --unix {} or HOST and -p", unix.display()));
         }
-        Ok(Options { host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), request, common })
+        Ok(Options { host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), task, common })
     }
 
     /// The port asked for, or the usual one.
     pub fn port(&self) -> u16 {
-        self.common.port.unwrap_or(DEFAULT_PORT)
+        self.common.port.unwrap_or_else(|| match &self.task {
+            Task::Load(plan) => plan.service.default_port(),
+            Task::Converse(_) => DEFAULT_PORT,
+        })
     }
 }
 
 /// Tells the host from the questions: a question ends with `?`, and no host does.
-fn host_and_questions_of(mut arguments: Vec<String>) -> (Option<String>, Request) {
+fn host_and_questions_of(mut arguments: Vec<String>) -> (Option<String>, Vec<String>) {
     let has_host = arguments.len() > 1 && !arguments[0].ends_with('?');
     let host = has_host.then(|| arguments.remove(0));
-    (host, Request::These(arguments))
+    (host, arguments)
 }
 
 /// Whether this is one question.
@@ -217,7 +243,8 @@ mod tests {
     fn a_first_argument_without_a_question_mark_is_the_host() {
         let options = understood("zen-client | ask | example.net | What? | Why?").unwrap();
         assert_eq!(options.host, "example.net");
-        assert_eq!(options.request, Request::These(vec!["What?".into(), "Why?".into()]));
+        let these = Request::These(vec!["What?".into(), "Why?".into()]);
+        assert_eq!(options.task, Task::Converse(these));
         assert_eq!(understood("zen-client | ask | What?").unwrap().host, "127.0.0.1");
         assert_eq!(understood("zen-client | example.net | ask | What?").unwrap().host, "example.net");
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, process};
@@ -19,8 +19,8 @@ use crate::options::{Accept, Options};
 pub struct Door {
     socket: OwnedFd,
     address: Address,
-    /// The process that made the path: a child that inherited the socket leaves the path alone.
-    made_by: u32,
+    /// The process that made the path (a child that inherited the socket leaves it alone), and what it put there.
+    made: (u32, Option<(u64, u64)>),
     closed: AtomicBool,
 }
 
@@ -32,7 +32,8 @@ impl Door {
             Address::Inet(_) => Address::Inet(rustix::net::getsockname(&socket)?.try_into()?),
             Address::Unix(_) => address.clone(),
         };
-        Ok(Door { socket, address, made_by: process::id(), closed: AtomicBool::new(false) })
+        let made = (process::id(), identity(&address));
+        Ok(Door { socket, address, made, closed: AtomicBool::new(false) })
     }
 
     /// Another socket at the same address, with a backlog of its own. Both must reuse the port.
@@ -69,11 +70,18 @@ impl Door {
     /// Takes the path away, once: somebody else may listen there next.
     pub fn remove_path(&self) {
         if let (Address::Unix(path), false) = (&self.address, self.closed.swap(true, Ordering::Relaxed)) {
-            if self.made_by == process::id() {
+            // Somebody may have put another socket there.
+            if self.made == (process::id(), identity(&self.address)) {
                 let _ = fs::remove_file(path); // it may be gone already
             }
         }
     }
+}
+
+/// Which file stands at an address, if it is a path.
+fn identity(address: &Address) -> Option<(u64, u64)> {
+    let Address::Unix(path) = address else { return None };
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl AsFd for Door {

@@ -82,6 +82,9 @@ fn client_command(address: &Address, usual_port: u16, by_cargo: bool) -> String 
 }
 
 /// Sends the events to standard error (coloured for a human only), or to a file.
+///
+/// Who serves writes them itself, line by line: who lets the log run into a pipe and stops reading it stops the server with it
+/// (and ends it with two signals; see `signals.rs`). A thread and a queue between them would only lose lines instead.
 fn start_log(options: &Options) -> Result<(), String> {
     let level = match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::WARN,

@@ -50,7 +50,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Takes over a socket that listens already: one that was inherited, or set up by other means. It becomes nonblocking.
     ///
     /// # Errors
-    /// It is no socket; the loop is shutting down.
+    /// It is no socket that listens; the loop is shutting down.
     pub fn listen_on(
         &mut self,
         socket: impl Into<OwnedFd>,
@@ -78,19 +78,39 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.add_listener(listener)
     }
 
-    fn add_listener(&mut self, listener: Listener<P>) -> io::Result<ListenerId> {
-        let place = self.listeners.insert(listener);
+    fn add_listener(&mut self, mut listener: Listener<P>) -> io::Result<ListenerId> {
+        self.begin_again();
+        let entry = self.listeners.vacant_entry();
+        let place = entry.key();
+        let id = ListenerId(key(LISTENER, place, self.generation));
+        self.generation = self.generation.wrapping_add(1);
+        listener.key = id.0;
+        entry.insert(listener);
         if let Err(error) = self.watch_listener(place) {
             self.listeners.remove(place);
             return Err(error);
         }
-        Ok(ListenerId(place))
+        Ok(id)
     }
 
     /// Where a listener listens; `None` if it was closed.
     #[must_use]
     pub fn local_address(&self, listener: ListenerId) -> Option<&Address> {
-        self.listeners.get(listener.0).map(|listener| &listener.address)
+        self.place_of(listener).map(|place| &self.listeners[place].address)
+    }
+
+    /// Its place, if it is still there.
+    fn place_of(&self, listener: ListenerId) -> Option<usize> {
+        let place = ConnectionId::from_key(listener.0).index();
+        self.listeners.get(place).is_some_and(|there| there.key == listener.0).then_some(place)
+    }
+
+    /// Stops listening; connections that were accepted go on. `false` if it was closed before.
+    pub fn close_listener(&mut self, listener: ListenerId) -> bool {
+        let Some(place) = self.place_of(listener) else { return false };
+        self.unwatch_listener(place);
+        self.listeners.remove(place);
+        true
     }
 
     /// Watches a listener, unless there is a reason not to.
@@ -99,14 +119,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         if listener.watched || listener.resting || self.full {
             return Ok(());
         }
-        let key = key(LISTENER, place, 0);
         if listener.exclusive {
-            self.driver.selector.register_exclusively(listener.socket.as_fd(), key)?;
+            self.driver.selector.register_exclusively(listener.socket.as_fd(), listener.key)?;
             listener.watched = true;
             return Ok(());
         }
         let registration = Registration {
-            key,
+            key: listener.key,
             interest: Interest::READABLE,
             trigger: Trigger::Level,
             rearm: Rearm::ByOwner,
@@ -147,8 +166,10 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// A listener's rest is over.
     pub(super) fn end_rest(&mut self, place: usize) {
+        self.reserve.refill();
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.resting = false;
+            self.reserve.refill();
             self.rewatch_listener(place);
         }
     }
@@ -189,7 +210,12 @@ impl<P: Protocol + 'static> Reactor<P> {
                     }
                     AcceptError::Skip => {}
                     AcceptError::NoDescriptors => {
-                        self.outside.counters.shed += u64::from(self.reserve.shed(&listener.socket));
+                        match self.reserve.shed(&listener.socket) {
+                            Ok(()) => self.outside.counters.shed += 1,
+                            // accept(2) looks for a free descriptor before it looks who waits: nobody does.
+                            Err(error) if AcceptError::of(&error) == AcceptError::Nobody => return,
+                            Err(_) => {}
+                        }
                         return self.rest(place, &error);
                     }
                     AcceptError::Rest => return self.rest(place, &error),
@@ -207,8 +233,8 @@ impl<P: Protocol + 'static> Reactor<P> {
             },
             _ => UNCOUNTED,
         };
-        let make = &mut self.listeners[place].make;
-        let incoming = Incoming { peer, listener: ListenerId(place) };
+        let Listener { make, key, .. } = &mut self.listeners[place];
+        let incoming = Incoming { peer, listener: ListenerId(*key) };
         match panic::catch_unwind(AssertUnwindSafe(|| make(&incoming))) {
             Ok(Some(protocol)) => {
                 self.outside.counters.accepted += 1;
@@ -233,6 +259,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Puts a connection into the table and starts it.
     fn insert(&mut self, protocol: P, socket: OwnedFd, peer: u32, start: Start<P>) -> ConnectionId {
+        self.begin_again();
         let generation = self.generation;
         self.generation = self.generation.wrapping_add(1);
         let connection = Connection::new(protocol, socket, generation, peer, self.outside.epoch);
@@ -252,6 +279,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// The attempt could not even begin: no descriptors, no route, no such path; or the loop is shutting down or full.
     pub fn connect(&mut self, to: impl Into<Address>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_connect(&to.into(), protocol).map_err(|(_, error)| error)
     }
 
@@ -260,6 +288,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Errors
     /// It is no socket; or the loop is shutting down or full.
     pub fn adopt(&mut self, stream: impl Into<OwnedFd>, protocol: P) -> io::Result<ConnectionId> {
+        self.outside.forget_now(); // between turns it may be long ago
         self.try_adopt(stream.into(), protocol).map_err(|(_, error)| error)
     }
 
@@ -318,9 +347,9 @@ impl<P: Protocol + 'static> Reactor<P> {
     }
 
     fn refuse_while_stopping(&self) -> io::Result<()> {
-        match self.stopping {
-            None => Ok(()),
-            Some(_) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")),
+        match self.is_stopping() && !self.is_shut_down() {
+            false => Ok(()),
+            true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")),
         }
     }
 
@@ -331,10 +360,22 @@ impl<P: Protocol + 'static> Reactor<P> {
             Spawn::Adopt(stream, protocol) => self.try_adopt(stream, protocol),
         };
         if let Err((protocol, error)) = result {
+            self.tell_not_opened(protocol, error);
+        }
+    }
+
+    /// Tells a protocol that its connection could not even begin. It has no place in the table, so nobody but us survives
+    /// its panic.
+    fn tell_not_opened(&mut self, protocol: P, error: io::Error) {
+        let tell = || {
             let mut session = Session::new(protocol);
             session.finish(&CloseReason::Io(error), &mut self.driver.output, &mut self.outside);
-            self.driver.output.clear();
+        };
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(tell)) {
+            self.outside.counters.panics += 1;
+            self.notify(&Notice::Panicked { id: ConnectionId::NONE, message: &message_of(&*panic) });
         }
+        self.driver.output.clear();
     }
 
     // -------------------------------------------------------------------------------------------------------- sources
@@ -406,8 +447,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         match what {
             What::Source(source) => {
                 let mut cx = SourceContext { outside: &mut self.outside, remove: false };
-                source.ready(event, &mut cx)?;
-                Ok(cx.remove)
+                match panic::catch_unwind(AssertUnwindSafe(|| source.ready(event, &mut cx))) {
+                    Ok(result) => result.map(|()| cx.remove),
+                    Err(panic) => {
+                        self.outside.counters.panics += 1;
+                        Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))
+                    }
+                }
             }
             #[cfg(feature = "signal-hook")]
             What::Signal(signal) => signal.ready(self).map(|()| false),

@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::notice::{Notice, Observer};
 use super::outside::Outside;
 use super::peers::Peers;
-use super::protocol::Protocol;
+use super::protocol::{ConnectionId, Protocol};
 use super::reactor::{BELL, Reactor, Spin, key};
 use super::spawner::Spawner;
 use crate::clock;
@@ -72,16 +72,15 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// What peers are allowed.
+    /// What peers are allowed. More connections than [`ConnectionId::MOST`] count as so many.
     pub fn limits(mut self, limits: Limits) -> Builder<P> {
-        self.limits = limits;
+        self.limits = Limits { connections: limits.connections.min(ConnectionId::MOST), ..limits };
         self
     }
 
-    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark above the high one as the high.
+    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
-        let high = marks.high.max(1);
-        self.watermarks = Watermarks { high, low: marks.low.min(high - 1) };
+        self.watermarks = marks.clamped();
         self
     }
 
@@ -91,8 +90,8 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// Messages that may be under way: 65 536 unless set. Counted separately for those sent from callbacks and from other
-    /// threads.
+    /// Messages that may wait: 65 536 unless set. Counted separately for those sent from callbacks and from other threads, and
+    /// without those that the turn in progress is delivering.
     pub fn mailbox(mut self, messages: usize) -> Builder<P> {
         self.mailbox = messages;
         self
@@ -129,7 +128,6 @@ impl<P: Protocol + 'static> Builder<P> {
             closures: Slab::new(),
             mailbox,
             letters: VecDeque::new(),
-            delivering: None,
             spawner: Spawner::default(),
             measure_waits: self.measure_waits,
             observer: self.observer,
@@ -138,6 +136,7 @@ impl<P: Protocol + 'static> Builder<P> {
             queue: VecDeque::new(),
             dead: Vec::new(),
             armed: None,
+            timeout_for: None,
             clock_rang: false,
             sweeping: false,
             full: false,

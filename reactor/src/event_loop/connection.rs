@@ -96,7 +96,8 @@ impl<P: Protocol> Connection<P> {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::WRITABLE) {
             return CloseReason::Io(error).into();
         }
-        self.set(CONNECTING | if driver.edge { READABLE } else { WRITABLE });
+        // Blocked, because what a message makes it write waits until the connection stands.
+        self.set(CONNECTING | BLOCKED | if driver.edge { READABLE } else { WRITABLE });
         if let Some(limit) = outside.limits.connect_time {
             outside.start(limit, Due::Deadline(id), Some(&mut self.session.state));
         }
@@ -191,7 +192,15 @@ impl<P: Protocol> Connection<P> {
             return self.linger(driver, outside);
         }
         self.session.tell_drained(&mut driver.output, outside);
-        if self.has(UNREAD) && self.session.state.wants_input() && driver.output.is_empty() {
+        if !driver.output.is_empty() {
+            // Sent first, but not in place of reading: a producer without end would never hear the peer.
+            let verdict = self.settle(driver, outside);
+            if matches!(verdict, Verdict::Close(_)) || !self.has(UNREAD) || !self.session.state.wants_input()
+            {
+                return verdict;
+            }
+        }
+        if self.has(UNREAD) && self.session.state.wants_input() {
             self.clear(UNREAD);
             // What the event told besides input is forgotten by now. The end of the stream may be behind a short read, and
             // an edge does not repeat itself: only `WouldBlock` says that nothing is left.
@@ -286,8 +295,10 @@ impl<P: Protocol> Connection<P> {
                 self.set(PROGRESS);
                 outside.counters.bytes_out += sent.bytes as u64;
             }
-            if sent.blocked {
-                self.set(if sent.bytes > 0 { BLOCKED } else { BLOCKED | REFUSED });
+            if sent.bytes == 0 {
+                self.set(BLOCKED | REFUSED);
+            } else if sent.blocked {
+                self.set(BLOCKED);
             }
         }
         self.session.sent(outside);
@@ -296,6 +307,9 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn settle_specially(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        if self.has(LINGERING) {
+            return Verdict::Keep; // all is said; closing again would begin the lingering anew
+        }
         loop {
             if let Err(error) = self.flush(driver, outside) {
                 return self.broken(error, driver);
@@ -304,27 +318,13 @@ impl<P: Protocol> Connection<P> {
                 break;
             }
         }
-        match self.session.state.demand() {
-            Demand::Continue => {}
-            Demand::Abort => return CloseReason::Aborted.into(),
-            Demand::Stop(limit) => return CloseReason::Limit(limit).into(),
-            Demand::Close => return self.close_in_order(driver, outside),
-            Demand::HalfClose => {
-                if let Err(error) = sys::shutdown_write(self.socket.as_fd()) {
-                    return CloseReason::of_error(error, 0).into();
-                }
-                self.session.state.write_closed();
-                if self.session.state.demand() == Demand::Close {
-                    return self.close_in_order(driver, outside);
-                }
-            }
+        if let Some(end) = self.obey(driver, outside) {
+            return end;
         }
-        if let Some(more) = self.session.state.more_mut() {
-            if more.output.memory() > outside.limits.output_bytes {
-                return CloseReason::Limit(Limit::OutputBytes).into();
-            }
+        if self.session.state.is_overfull(outside.limits.output_bytes) {
+            return CloseReason::Limit(Limit::OutputBytes).into();
         }
-        if self.session.state.is_closing() {
+        if self.session.state.is_closing() && !self.has(CONNECTING) {
             self.set_deadline(outside);
         }
         outside.release(&mut self.session.state);
@@ -332,6 +332,26 @@ impl<P: Protocol> Connection<P> {
             return CloseReason::Io(error).into();
         }
         self.next(driver, outside)
+    }
+
+    /// Does what the session demands now that everything that can be sent is sent; a verdict if that begins the end.
+    fn obey(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Option<Verdict> {
+        match self.session.state.demand() {
+            Demand::Continue => None,
+            Demand::Abort => Some(CloseReason::Aborted.into()),
+            Demand::Stop(limit) => Some(CloseReason::Limit(limit).into()),
+            Demand::Close if self.has(CONNECTING) => Some(self.session.orderly_reason().into()),
+            Demand::Close => Some(self.close_orderly(driver, outside)),
+            Demand::HalfClose if self.has(CONNECTING) => None, // shutdown(2) would end the attempt
+            Demand::HalfClose => {
+                if sys::shutdown_write(self.socket.as_fd()).is_err() {
+                    // It says only that there is no connection any more; the socket knows why.
+                    return Some(CloseReason::of_error(readiness::pending_error(&self.socket), 0).into());
+                }
+                self.session.state.write_closed();
+                self.obey(driver, outside)
+            }
+        }
     }
 
     /// Whether it has something to go on with that no event will announce.
@@ -392,8 +412,8 @@ impl<P: Protocol> Connection<P> {
             }
             Err(error) => return CloseReason::Io(error).into(),
         }
-        self.clear(CONNECTING | BLOCKED); // a message may have made it try to send already
-        outside.drop_timers(&mut self.session.state);
+        self.clear(CONNECTING | BLOCKED);
+        outside.drop_deadline(&mut self.session.state);
         self.stamp = outside.epoch;
         if flags & (sys::IN | sys::RDHUP) != 0 {
             self.set(UNREAD);
@@ -404,10 +424,10 @@ impl<P: Protocol> Connection<P> {
 
     /// Everything is sent. If the peer has finished too, that is the end; else FIN, and then what the peer still sends is
     /// read and thrown away: closing with unread input would send RST, and our last words might be lost to it.
-    fn close_in_order(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+    fn close_orderly(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
         let linger = !self.session.state.is_ended() && outside.limits.linger_time > std::time::Duration::ZERO;
         if !linger || sys::shutdown_write(self.socket.as_fd()).is_err() {
-            return self.session.reason_in_order().into();
+            return self.session.orderly_reason().into();
         }
         self.session.state.close();
         outside.drop_timers(&mut self.session.state);
@@ -425,11 +445,11 @@ impl<P: Protocol> Connection<P> {
     fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
         match readiness::receive(self.socket.as_fd(), &mut driver.input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
-            Ok(0) | Err(_) => self.session.reason_in_order().into(),
+            Ok(0) | Err(_) => self.session.orderly_reason().into(),
             Ok(received) => {
                 let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);
                 if discarded > outside.limits.linger_bytes {
-                    return self.session.reason_in_order().into();
+                    return self.session.orderly_reason().into();
                 }
                 if driver.edge { Verdict::Again } else { Verdict::Keep }
             }
@@ -452,7 +472,7 @@ impl<P: Protocol> Connection<P> {
         if self.has(CONNECTING) {
             CloseReason::TimedOut(Timeout::Connect).into()
         } else if self.has(LINGERING) {
-            self.session.reason_in_order().into()
+            self.session.orderly_reason().into()
         } else if self.has(PROGRESS) {
             self.set_deadline(outside);
             Verdict::Keep
@@ -475,8 +495,8 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn expired(&self, epoch: u32, idle: Option<u32>, request: Option<u32>) -> Option<Timeout> {
         let over =
             |since: u32, limit: Option<u32>| limit.is_some_and(|limit| epoch.wrapping_sub(since) >= limit);
-        if self.has(DEAD | CONNECTING) {
-            None
+        if self.has(DEAD | CONNECTING | LINGERING) {
+            None // the last two have deadlines of their own
         } else if self.session.state.waiting_for_request_since().is_some_and(|since| over(since, request)) {
             Some(Timeout::Request)
         } else {
@@ -545,5 +565,24 @@ fn interest(bits: u16) -> Option<Interest> {
         (true, false) => Some(Interest::READABLE),
         (false, true) => Some(Interest::WRITABLE),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a `slab::Slab` keeps for each place: the value, or the number of the next free place.
+    #[allow(dead_code)]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    #[test]
+    fn an_idle_connection_costs_thirty_two_bytes_of_the_table() {
+        assert!(size_of::<Connection<()>>() <= 32, "{}", size_of::<Connection<()>>());
+        assert!(size_of::<Place<Connection<()>>>() <= 32, "{}", size_of::<Place<Connection<()>>>());
+        assert!(size_of::<Verdict>() <= 16);
     }
 }

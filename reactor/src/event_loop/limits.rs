@@ -17,9 +17,10 @@ pub struct Limits {
     /// Connections at once from one IP address; further ones are closed as soon as they are accepted. Unix sockets have no
     /// address and are not counted.
     pub connections_per_peer: Option<u32>,
-    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more.
+    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more. A longer request that arrives in one
+    /// read is not noticed: a protocol with a limit of its own looks for itself.
     pub request_bytes: usize,
-    /// Bytes of memory queued for one peer (files and static pieces cost none and do not count).
+    /// Bytes of memory queued for one peer (of files and static pieces only the entry in the queue, some sixty bytes, counts).
     pub output_bytes: usize,
     /// Time without a byte in either direction. Checked four times per span, so a connection ends at most a quarter late.
     pub idle: Option<Duration>,
@@ -62,8 +63,16 @@ impl Default for Limits {
 pub struct Watermarks {
     /// At this many bytes unsent there is no room: reading pauses.
     pub high: usize,
-    /// At this many or fewer reading goes on, and `drained` is called for whoever asked. Not above `high`.
+    /// At this many or fewer reading goes on, and `drained` is called for whoever asked. Below `high`.
     pub low: usize,
+}
+
+impl Watermarks {
+    /// The same such that output can reach the high mark and fall from it to the low one.
+    pub(crate) fn clamped(self) -> Watermarks {
+        let high = self.high.max(1);
+        Watermarks { high, low: self.low.min(high - 1) }
+    }
 }
 
 impl Default for Watermarks {

@@ -24,16 +24,18 @@ pub struct Incoming<'a> {
 
 /// Which listener of a loop.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub(crate) usize);
+pub struct ListenerId(pub(crate) u64);
 
 pub(crate) type Make<P> = Box<dyn FnMut(&Incoming<'_>) -> Option<P>>;
 
 pub(crate) struct Listener<P> {
+    /// What the kernel is given to tell it by; set when it gets its place.
+    pub(crate) key: u64,
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
-    /// The path it made, to be removed with it.
-    path: Option<PathBuf>,
+    /// The path it made, to be removed with it, and what it put there.
+    path: Option<(PathBuf, (u64, u64))>,
     /// Whether the kernel is asked about it,
     pub(crate) watched: bool,
     /// and is to tell one loop of a connection, not every loop that asks.
@@ -49,13 +51,17 @@ impl<P> Listener<P> {
     pub(crate) fn open(at: &Address, make: Make<P>) -> io::Result<Listener<P>> {
         let mut listener = Listener::adopt(net::listen(at, false)?, make)?;
         if let Address::Unix(path) = at {
-            listener.path = Some(path.clone());
+            listener.path = sys::socket_at(path)?.map(|socket| (path.clone(), socket));
         }
         Ok(listener)
     }
 
     /// Takes over a socket that listens already.
     pub(crate) fn adopt(socket: OwnedFd, make: Make<P>) -> io::Result<Listener<P>> {
+        if !sys::is_listening(socket.as_fd())? {
+            // It would be ready again and again, and accepting would fail each time.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+        }
         sys::set_nonblocking(socket.as_fd(), true)?;
         let address = Address::from(&sys::local_address(socket.as_fd())?);
         if let Address::Inet(_) = address {
@@ -63,6 +69,7 @@ impl<P> Listener<P> {
             sys::set_no_delay(socket.as_fd(), true)?;
         }
         Ok(Listener {
+            key: 0,
             socket,
             address,
             make,
@@ -94,8 +101,11 @@ impl<P> Listener<P> {
 
 impl<P> Drop for Listener<P> {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = sys::unlink(path); // it may be gone already
+        // It may be gone already, or be another server's by now.
+        if let Some((path, socket)) = &self.path {
+            if sys::socket_at(path).is_ok_and(|there| there.as_ref() == Some(socket)) {
+                let _ = sys::unlink(path);
+            }
         }
     }
 }
@@ -116,14 +126,19 @@ impl Reserve {
         Reserve(sys::open_null().ok())
     }
 
-    /// Accepts one connection in place of the reserve and closes it. Whether there was one.
-    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> bool {
-        if self.0.take().is_none() {
-            return false;
-        }
-        let shed = sys::accept(listener.as_fd()).is_ok();
-        *self = Reserve::new();
+    /// Accepts one connection in place of the reserve and closes it.
+    pub(crate) fn shed(&mut self, listener: &OwnedFd) -> io::Result<()> {
+        self.0 = None;
+        let shed = sys::accept(listener.as_fd()).map(drop);
+        self.refill();
         shed
+    }
+
+    /// Somebody else may have been faster the last time.
+    pub(crate) fn refill(&mut self) {
+        if self.0.is_none() {
+            *self = Reserve::new();
+        }
     }
 }
 

@@ -169,3 +169,72 @@ impl<P: Protocol> fmt::Debug for Handle<P> {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::{Context, Protocol};
+    use crate::readiness::Backend;
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        type Message = u8;
+        fn received(&mut self, input: &[u8], _: &mut Context<'_, u8>) -> usize {
+            input.len()
+        }
+    }
+
+    fn mailbox(capacity: usize) -> (Arc<AnySelector>, Handle<Silent>) {
+        let selector = Arc::new(Backend::Auto.open().unwrap());
+        let mailbox = Mailbox::new(Arc::clone(&selector), 7, capacity).unwrap();
+        (selector, Handle::new(Arc::new(mailbox)))
+    }
+
+    fn rings(selector: &AnySelector) -> usize {
+        let mut ready = Vec::with_capacity(8);
+        selector.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        ready.len()
+    }
+
+    #[test]
+    fn the_bell_rings_once_for_many_letters() {
+        let (selector, handle) = mailbox(10);
+        for round in 0..3 {
+            assert!(!handle.0.is_rung());
+            (0..5).for_each(|number| handle.send(ConnectionId::NONE, number).unwrap());
+            assert!(handle.0.is_rung());
+            assert_eq!(rings(&selector), 1, "round {round}");
+            assert_eq!(handle.0.take().len(), 5);
+            assert_eq!(rings(&selector), 0);
+        }
+    }
+
+    #[test]
+    fn a_full_mailbox_takes_a_shutdown_and_nothing_else() {
+        let (_selector, handle) = mailbox(2);
+        assert_eq!((handle.send(ConnectionId::NONE, 1), handle.run(|_| {})), (Ok(()), true));
+        assert_eq!((handle.send(ConnectionId::NONE, 2), handle.run(|_| {})), (Err(2), false));
+        handle.shutdown(Duration::ZERO);
+        let kinds: Vec<_> =
+            handle.0.take().into_iter().map(|letter| matches!(letter, Letter::Shutdown(_))).collect();
+        assert_eq!(kinds, [false, false, true]);
+        assert_eq!(handle.send(ConnectionId::NONE, 3), Ok(()), "there is room again");
+    }
+
+    /// What is dropped with the mailbox may write one more letter.
+    #[test]
+    fn a_letter_dropped_with_the_mailbox_may_post_again() {
+        let (_selector, handle) = mailbox(10);
+        struct Posts(Handle<Silent>);
+        impl Drop for Posts {
+            fn drop(&mut self) {
+                assert_eq!(self.0.send(ConnectionId::NONE, 1), Err(1));
+            }
+        }
+        let posts = Posts(handle.clone());
+        assert!(handle.run(move |_| drop(posts)));
+        handle.0.close();
+        assert_eq!(handle.0.take().len(), 0);
+    }
+}

@@ -21,9 +21,15 @@ pub struct Output {
     splices: VecDeque<Splice>,
     /// The sum of the splices' `after`.
     before_splices: usize,
-    /// The sum of what the splices still have to send.
+    /// The sum of what the splices still have to send,
     spliced: usize,
+    /// and how much of that is memory held for the peer.
+    spliced_memory: usize,
 }
+
+/// What the splices have to send is counted up to here: nobody has so much to send, and whoever says so (the range of a file
+/// may have any end) must not make a sum overflow.
+const MOST: usize = usize::MAX / 16;
 
 #[derive(Debug)]
 struct Splice {
@@ -50,6 +56,11 @@ impl Piece {
             }
             memory => memory.bytes().len(),
         }
+    }
+
+    /// Whether it holds memory for the peer.
+    fn is_memory(&self) -> bool {
+        matches!(self, Piece::Shared(_) | Piece::Owned(_))
     }
 
     /// Its bytes; empty for a file, whose bytes never enter our memory.
@@ -83,11 +94,9 @@ impl Output {
         self.len() == 0
     }
 
-    /// Memory it holds for the peer: neither files nor static pieces.
+    /// Memory it holds for the peer: of files and static pieces only their place in the queue.
     pub(crate) fn memory(&self) -> usize {
-        let spliced =
-            self.splices.iter().filter(|splice| matches!(splice.piece, Piece::Shared(_) | Piece::Owned(_)));
-        self.copied.len() - self.start + spliced.map(|splice| splice.piece.len() - splice.sent).sum::<usize>()
+        self.copied.len() - self.start + self.spliced_memory + self.splices.len() * size_of::<Splice>()
     }
 
     #[inline]
@@ -122,7 +131,8 @@ impl Output {
         }
         let after = self.trailing();
         self.before_splices += after;
-        self.spliced = self.spliced.saturating_add(piece.len());
+        self.spliced = self.spliced.saturating_add(piece.len()).min(MOST);
+        self.spliced_memory += if piece.is_memory() { piece.len() } else { 0 };
         self.splices.push_back(Splice { after, piece, sent: 0 });
     }
 
@@ -208,6 +218,7 @@ impl Output {
             let step = sent.min(splice.piece.len() - splice.sent);
             splice.sent += step;
             self.spliced -= step;
+            self.spliced_memory -= if splice.piece.is_memory() { step } else { 0 };
             sent -= step;
             if splice.after > 0 || splice.sent < splice.piece.len() {
                 return;
@@ -234,7 +245,8 @@ impl Output {
             self.splices.push_back(splice);
         }
         self.copied.extend_from_slice(&other.copied[other.start..]);
-        self.spliced += other.spliced;
+        self.spliced = (self.spliced + other.spliced).min(MOST);
+        self.spliced_memory += other.spliced_memory;
         other.clear();
     }
 
@@ -250,11 +262,212 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.splices.clear();
-        (self.start, self.before_splices, self.spliced) = (0, 0, 0);
+        (self.start, self.before_splices, self.spliced, self.spliced_memory) = (0, 0, 0, 0);
     }
 
     /// Bytes of memory it keeps for reuse.
     pub(crate) fn capacity(&self) -> usize {
-        self.copied.capacity()
+        self.copied.capacity() + self.splices.capacity() * size_of::<Splice>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Where a byte comes from.
+    #[derive(Copy, Clone, Debug, PartialEq)]
+    enum Origin {
+        Copied,
+        Memory,
+        Elsewhere,
+    }
+
+    /// What an [`Output`] must be: bytes in a row.
+    type Model = Vec<(u8, Origin)>;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(u16),
+        Buffer(u16),
+        Static(u16),
+        Shared(u16),
+        Owned(u16),
+        File(u16),
+        /// Somebody shortens the buffer by so many bytes, against the rules.
+        Shorten(u16),
+        /// Everything written since is one callback's, and is queued behind the rest.
+        Append,
+        /// So much of what is queued is sent.
+        Advance(prop::sample::Index),
+        Clear,
+    }
+
+    static STATIC: [u8; 1024] = {
+        let mut bytes = [0; 1024];
+        let mut at = 0;
+        while at < bytes.len() {
+            bytes[at] = (at % 241) as u8;
+            at += 1;
+        }
+        bytes
+    };
+
+    /// What stands at an offset of the file, which is never read: the kernel would.
+    fn in_file(offset: u64) -> u8 {
+        (offset % 239) as u8
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let length = 0..600u16;
+        let step = prop_oneof![
+            4 => length.clone().prop_map(Step::Write),
+            1 => length.clone().prop_map(Step::Buffer),
+            2 => length.clone().prop_map(Step::Static),
+            2 => length.clone().prop_map(Step::Shared),
+            2 => length.clone().prop_map(Step::Owned),
+            2 => length.clone().prop_map(Step::File),
+            1 => length.prop_map(Step::Shorten),
+            4 => Just(Step::Append),
+            4 => any::<prop::sample::Index>().prop_map(Step::Advance),
+            1 => Just(Step::Clear),
+        ];
+        proptest::collection::vec(step, 0..60)
+    }
+
+    fn bytes(length: u16, seed: usize) -> Vec<u8> {
+        (0..usize::from(length)).map(|at| (at * 7 + seed) as u8).collect()
+    }
+
+    /// The next bytes that go out: some of memory, or some of a file.
+    fn next(output: &Output) -> Vec<u8> {
+        let mut pieces = [IoSlice::new(&[]); 4];
+        match output.front(&mut pieces) {
+            Front::Pieces(count) => {
+                assert!(pieces[..count].iter().all(|piece| !piece.is_empty()), "an empty piece");
+                pieces[..count].iter().flat_map(|piece| piece.to_vec()).collect()
+            }
+            Front::File { offset, length, .. } => (offset..offset + length).map(in_file).collect(),
+        }
+    }
+
+    fn check(output: &Output, model: &Model) {
+        assert_eq!(output.len(), model.len());
+        assert_eq!(output.is_empty(), model.is_empty());
+        let elsewhere = model.iter().filter(|(_, origin)| *origin == Origin::Elsewhere).count();
+        let places = output.splices.len() * size_of::<Splice>();
+        assert_eq!(output.memory(), model.len() - elsewhere + places);
+        let next = next(output);
+        assert!(!next.is_empty() || model.is_empty(), "something is left, but nothing goes out");
+        assert!(next.iter().eq(model.iter().take(next.len()).map(|(byte, _)| byte)));
+        if let Some(plain) = output.plain() {
+            assert!(plain.iter().eq(model.iter().map(|(byte, _)| byte)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_output_is_its_bytes_in_a_row(steps in steps()) {
+            let file = Arc::new(File::open("/dev/null").unwrap());
+            let (mut queued, mut queued_model) = (Output::default(), Model::new());
+            let (mut fresh, mut fresh_model) = (Output::default(), Model::new());
+            for (seed, step) in steps.into_iter().enumerate() {
+                let mut expect = |bytes: &[u8], origin| fresh_model.extend(bytes.iter().map(|&byte| (byte, origin)));
+                match step {
+                    Step::Write(length) => {
+                        fresh.write(&bytes(length, seed));
+                        expect(&bytes(length, seed), Origin::Copied);
+                    }
+                    Step::Buffer(length) => {
+                        fresh.buffer().extend(bytes(length, seed));
+                        expect(&bytes(length, seed), Origin::Copied);
+                    }
+                    Step::Static(length) => {
+                        let piece = &STATIC[seed..seed + usize::from(length)];
+                        fresh.write_static(piece);
+                        expect(piece, Origin::Elsewhere);
+                    }
+                    Step::Shared(length) => {
+                        fresh.write_shared(bytes(length, seed).into());
+                        expect(&bytes(length, seed), Origin::Memory);
+                    }
+                    Step::Owned(length) => {
+                        fresh.write_owned(bytes(length, seed));
+                        expect(&bytes(length, seed), Origin::Memory);
+                    }
+                    Step::File(length) => {
+                        let range = seed as u64 * 100..seed as u64 * 100 + u64::from(length);
+                        let piece: Vec<u8> = range.clone().map(in_file).collect();
+                        fresh.write_file(Arc::clone(&file), range);
+                        expect(&piece, Origin::Elsewhere);
+                    }
+                    Step::Shorten(length) => {
+                        let left = fresh.buffer().len().saturating_sub(usize::from(length));
+                        fresh.buffer().truncate(left);
+                        fresh.mend();
+                        let mut kept = 0;
+                        fresh_model.retain(|(_, origin)| {
+                            kept += usize::from(*origin == Origin::Copied);
+                            *origin != Origin::Copied || kept <= left
+                        });
+                    }
+                    Step::Append => {
+                        queued.append(&mut fresh);
+                        queued_model.append(&mut fresh_model);
+                        check(&queued, &queued_model);
+                    }
+                    Step::Advance(share) => {
+                        // What one system call takes: never more than it was shown.
+                        let sent = share.index(next(&queued).len() + 1);
+                        queued.advance(sent);
+                        queued_model.drain(..sent);
+                        check(&queued, &queued_model);
+                    }
+                    Step::Clear => {
+                        fresh.clear();
+                        fresh_model.clear();
+                    }
+                }
+                check(&fresh, &fresh_model);
+            }
+            queued.append(&mut fresh);
+            queued_model.append(&mut fresh_model);
+            while !queued_model.is_empty() {
+                check(&queued, &queued_model);
+                let sent = next(&queued).len();
+                queued.advance(sent);
+                queued_model.drain(..sent);
+            }
+            check(&queued, &queued_model);
+            prop_assert_eq!(queued.copied.len(), 0, "the memory is free for what comes");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_does_not_pile_up_in_front_of_a_queue_that_is_never_empty() {
+        let (mut queue, mut fresh) = (Output::default(), Output::default());
+        queue.write(&[0; 1000]);
+        for _ in 0..10_000 {
+            fresh.write(&[0; 500]);
+            queue.append(&mut fresh);
+            queue.advance(500);
+        }
+        assert_eq!(queue.len(), 1000);
+        assert!(queue.capacity() < 10_000, "{}", queue.capacity());
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_takes_go_out_in_several() {
+        let mut output = Output::default();
+        (0..10).for_each(|number| {
+            output.write(&[number]);
+            output.write_owned(vec![number + 100]);
+        });
+        let mut pieces = [IoSlice::new(&[]); 4];
+        assert!(matches!(output.front(&mut pieces), Front::Pieces(4)));
+        output.advance(3);
+        assert_eq!(next(&output), [101, 2, 102, 3]);
     }
 }

@@ -222,6 +222,13 @@ impl<M> Outside<M> {
         }
     }
 
+    /// Drops the loop's own timers of a session, and leaves the protocol's.
+    pub(crate) fn drop_deadline(&mut self, state: &mut SessionState) {
+        if let Some(more) = state.more_mut() {
+            self.wheel.cancel_those(&mut more.timers, |due| matches!(due, Due::Deadline(_)));
+        }
+    }
+
     pub(crate) fn post(&mut self, mail: Mail<M>) -> Result<(), M> {
         if self.mail.len() >= self.mailbox_capacity {
             return Err(mail.message);
@@ -269,6 +276,6 @@ impl<M> Outside<M> {
 }
 
 /// `now + after`, or in thirty years where that has no name.
-fn later(now: Instant, after: Duration) -> Instant {
+pub(crate) fn later(now: Instant, after: Duration) -> Instant {
     now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
 }

@@ -1,6 +1,7 @@
 //! What to say: a protocol reacts to what arrives and never does I/O itself.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -110,6 +111,26 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
     }
 }
 
+/// For a loop that has no connections, only sources, timers and signals.
+///
+/// ```
+/// use reactor::event_loop::Reactor;
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::<Infallible>::builder().build()?;
+/// reactor.after(Duration::from_millis(1), |reactor| reactor.shutdown(Duration::ZERO));
+/// reactor.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Protocol for Infallible {
+    type Message = Infallible;
+
+    fn received(&mut self, _: &[u8], _: &mut Context<'_, Infallible>) -> usize {
+        match *self {}
+    }
+}
+
 /// Which connection: stays unique while the loop lives (until 2³² connections later).
 ///
 /// ```
@@ -158,7 +179,10 @@ impl ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index(), self.generation())
+        match *self {
+            ConnectionId::NONE => f.write_str("(none)"),
+            id => write!(f, "{}.{}", id.index(), id.generation()),
+        }
     }
 }
 
@@ -385,7 +409,7 @@ impl<M> Context<'_, M> {
 
     /// Declares, in `received`, that the first `of_the_rest` bytes behind what this call consumes hold no end of a request.
     /// The next call reads it as [`scanned`](Context::scanned). Without it a long request that arrives in small pieces is
-    /// searched from its start with each of them: quadratic, and so an attack.
+    /// searched from its start with each of them: quadratic, and so an attack. Both mean nothing in other methods.
     #[inline]
     pub fn set_scanned(&mut self, of_the_rest: usize) {
         self.state.set_scanned(of_the_rest);
@@ -434,7 +458,8 @@ impl<M> Context<'_, M> {
         self.outside.now()
     }
 
-    /// Calls [`Protocol::timer`] once, `after` at least so long (the wheel counts milliseconds and rounds up).
+    /// Calls [`Protocol::timer`] once, so long after the time of this turn ([`now`](Context::now)) or a little later: the
+    /// wheel counts milliseconds and rounds up.
     pub fn start_timer(&mut self, after: Duration) -> Timer {
         self.outside.start_timer(after, self.state)
     }

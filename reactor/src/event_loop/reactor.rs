@@ -47,8 +47,9 @@ const SPINNING: u64 = 1024;
 /// An event loop: connections that speak the protocol `P`, their timers and their mail.
 ///
 /// It belongs to one thread. Others reach it through a [`Handle`], and a program that wants several cores builds one loop
-/// in each thread. Dropped, it closes its sockets without a word to the protocols. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
-/// loops after forking.
+/// in each thread. Dropped, it closes its sockets without a word to the protocols (the kernel's instance itself goes with the
+/// last handle). After fork(2) a child must not use its parent's loop (they would share the kernel's state): build loops
+/// after forking.
 ///
 /// ```
 /// use reactor::event_loop::{Context, Protocol, Reactor};
@@ -94,8 +95,6 @@ pub struct Reactor<P: Protocol> {
     pub(super) closures: Slab<Closure<P>>,
     pub(super) mailbox: Arc<Mailbox<P>>,
     pub(super) letters: VecDeque<Letter<P>>,
-    /// A message to many that is being delivered, and how far.
-    pub(super) delivering: Option<Delivery<P::Message>>,
     pub(super) spawner: Spawner<P>,
     pub(super) measure_waits: bool,
     pub(super) observer: Option<Observer>,
@@ -110,7 +109,9 @@ pub struct Reactor<P: Protocol> {
 
     /// For when the kernel's clock is set, where there is one.
     pub(super) armed: Option<Instant>,
-    /// Whether timers may be due.
+    /// Where there is no clock: the deadline that bounds the wait.
+    pub(super) timeout_for: Option<Instant>,
+    /// Whether timers may be due: so said the last wait, with or without a clock, and the next turn begins with them.
     pub(super) clock_rang: bool,
     /// Whether limits on time are being watched.
     pub(super) sweeping: bool,
@@ -121,15 +122,6 @@ pub struct Reactor<P: Protocol> {
 }
 
 pub(super) type Closure<P> = Box<dyn FnOnce(&mut Reactor<P>)>;
-
-/// A message to many that is being delivered.
-pub(super) struct Delivery<M> {
-    to: Arc<[ConnectionId]>,
-    clone: fn(&M) -> M,
-    message: M,
-    /// The receiver whose turn it is.
-    next: usize,
-}
 
 /// Turns with events but without progress, in a row.
 #[derive(Debug, Default)]
@@ -146,7 +138,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     // ---------------------------------------------------------------------------------------------------- the turn
 
-    /// Turns until a [`shutdown`](Reactor::shutdown) is complete.
+    /// Turns until a [`shutdown`](Reactor::shutdown) is complete. Whoever then listens, connects or adopts begins again.
     ///
     /// # Errors
     /// The kernel refused a wait, which it does only to a broken program.
@@ -154,12 +146,11 @@ impl<P: Protocol + 'static> Reactor<P> {
         while !self.is_shut_down() {
             self.turn(None)?;
         }
-        self.end_shutdown();
         Ok(())
     }
 
     /// One turn: waits for something to happen, for `limit` at most (`None`: as long as it takes), and deals with it. The
-    /// picture in the guide shows exactly these seven steps, in this order.
+    /// picture in the guide shows exactly these seven steps, in this order; what follows them is looking after itself.
     ///
     /// # Errors
     /// The kernel refused the wait.
@@ -182,6 +173,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         if !std::mem::take(&mut self.clock_rang) {
             return;
         }
+        self.outside.forget_now(); // it may be that of the turn before, which took its time
         let now = self.outside.now();
         let running = self.outside.wheel.len();
         self.guarded_each(running, |reactor| reactor.outside.wheel.pop_due(now), Reactor::fire);
@@ -190,9 +182,11 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 2. The kernel's clock is set anew only when the earliest deadline came nearer: one that went away makes it ring
     /// once in vain, which is cheaper than a system call for every timer cancelled.
     fn arm_clock(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        if !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail() {
-            return Ok(Some(Duration::ZERO));
-        }
+        // What a timer just ended is freed at the end of this turn, be it the loop itself: that must not wait for an event.
+        let ending = !self.dead.is_empty() || self.is_shut_down();
+        let busy = ending || !self.queue.is_empty() || self.has_mail();
+        // A busy loop arms the clock too: it may be busy for ever.
+        let limit = if busy { Some(Duration::ZERO) } else { limit };
         if !std::mem::take(&mut self.outside.deadline_moved) {
             return Ok(limit);
         }
@@ -200,19 +194,22 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.armed.is_some_and(|armed| armed <= deadline) {
             return Ok(limit);
         }
-        if self.driver.selector.arm_clock(Some(deadline))? {
+        if self.driver.selector.arm_clock(deadline)? {
             self.armed = Some(deadline);
             return Ok(limit);
         }
-        // No clock: a timeout for the wait, and a look at the timers in every turn.
-        (self.clock_rang, self.outside.deadline_moved) = (true, true);
-        let until = deadline.saturating_duration_since(self.outside.now());
+        // No clock: a timeout for the wait, and a look at the time when it ends.
+        (self.timeout_for, self.outside.deadline_moved) = (Some(deadline), true);
+        let until = deadline.saturating_duration_since(clock::now());
         Ok(Some(limit.map_or(until, |limit| limit.min(until))))
     }
 
     /// Step 3. A signal ends the wait early, with nothing to dispatch. A batch that came back full had no room for somebody:
     /// the next may be twice as large.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.dispatched < self.batch.len() {
+            return Ok(()); // events are left: this is a turn within a turn, or a panic of the program ended the last one
+        }
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
@@ -229,6 +226,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;
+        if let Some(deadline) = self.timeout_for.take() {
+            self.clock_rang |= deadline <= self.outside.now();
+        }
         Ok(())
     }
 
@@ -258,7 +258,6 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.mailbox.is_rung() {
             self.letters.extend(self.mailbox.take());
         }
-        self.guarded(Reactor::deliver_next);
         let (mail, letters, wishes) = (self.outside.mail.len(), self.letters.len(), self.spawner.len());
         self.guarded_each(mail, |reactor| reactor.outside.mail.pop_front(), Reactor::send_off);
         self.guarded_each(letters, |reactor| reactor.letters.pop_front(), Reactor::open_letter);
@@ -401,7 +400,6 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     fn has_mail(&self) -> bool {
         !self.outside.mail.is_empty()
-            || self.delivering.is_some()
             || !self.letters.is_empty()
             || self.mailbox.is_rung()
             || self.spawner.len() > 0
@@ -420,25 +418,14 @@ impl<P: Protocol + 'static> Reactor<P> {
         match to {
             Receiver::One(id) => self.deliver(id, message),
             Receiver::Many(to, clone) => {
-                while self.deliver_next() {} // what a panic left over
-                self.delivering = Some(Delivery { to, clone, message, next: 0 });
-                while self.deliver_next() {}
+                // Guarded by itself, or what comes behind this message would overtake it where somebody panics.
+                let mut receivers = to.iter();
+                self.guarded(|reactor| {
+                    reactor.outside.leave();
+                    receivers.next().map(|&id| reactor.deliver(id, clone(&message))).is_some()
+                });
             }
         }
-    }
-
-    /// Delivers to the next receiver of the message to many; `false` when there is none.
-    fn deliver_next(&mut self) -> bool {
-        self.outside.leave();
-        let Some(delivery) = &mut self.delivering else { return false };
-        let Some(&id) = delivery.to.get(delivery.next) else {
-            self.delivering = None;
-            return false;
-        };
-        delivery.next += 1;
-        let message = (delivery.clone)(&delivery.message);
-        self.deliver(id, message);
-        true
     }
 
     fn deliver(&mut self, id: ConnectionId, message: P::Message) {
@@ -480,6 +467,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn after(&mut self, after: Duration, run: impl FnOnce(&mut Reactor<P>) + 'static) -> Timer {
+        self.outside.forget_now(); // between turns it may be long ago
         let place = self.closures.insert(Box::new(run));
         self.outside.start(after, Due::Closure(place as u32), None)
     }
@@ -520,8 +508,8 @@ impl<P: Protocol + 'static> Reactor<P> {
         }
     }
 
-    /// Events without any effect, turn after turn, are a defect: here, in a source, or in the kernel. Said once, and again
-    /// each time it has gone on twice as long.
+    /// Events without any effect, turn after turn, are a defect, here or in the kernel. (What sources do is out of our sight,
+    /// and counts as progress.) Said once, and again each time it has gone on twice as long.
     #[inline]
     fn look_for_spinning(&mut self) {
         if self.batch.is_empty() || self.outside.has_progressed() {
@@ -549,6 +537,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 impl<P: Protocol> Drop for Reactor<P> {
     fn drop(&mut self) {
         self.mailbox.close();
+        while self.spawner.next().is_some() {} // a protocol that waits there may hold the spawner, and so itself
     }
 }
 

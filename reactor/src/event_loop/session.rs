@@ -13,7 +13,7 @@
 use std::mem;
 
 use super::output::Output;
-use super::outside::Outside;
+use super::outside::{Mail, Outside, Receiver};
 use super::protocol::{CloseReason, Context, Limit, Protocol};
 use super::timer::{Owner, Timer};
 
@@ -296,6 +296,19 @@ impl<P: Protocol> Session<P> {
         }
     }
 
+    /// Where there is nobody else: delivers a message that the protocol sent to itself; `false` if there was none.
+    pub(crate) fn take_own_mail(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) -> bool {
+        let Some(Mail { to, message }) = outside.mail.pop_front() else { return false };
+        let me = match &to {
+            Receiver::One(id) => *id == outside.id,
+            Receiver::Many(ids, _) => ids.contains(&outside.id),
+        };
+        if me {
+            self.message(message, output, outside);
+        }
+        true
+    }
+
     /// Bytes went out, or were queued: looks whether there is room again.
     #[inline]
     pub(crate) fn sent(&mut self, outside: &Outside<P::Message>) {
@@ -343,7 +356,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Why it ends, if it ends now in order.
-    pub(crate) fn reason_in_order(&self) -> CloseReason {
+    pub(crate) fn orderly_reason(&self) -> CloseReason {
         match self.state.held() {
             bytes if bytes > 0 && self.state.has(ENDED) => CloseReason::MidRequest(bytes),
             _ => CloseReason::Finished,
@@ -428,9 +441,12 @@ impl SessionState {
     pub(crate) fn pause(&mut self, pause: bool) {
         if pause {
             self.flags |= PAUSED;
-        } else {
-            self.flags &= !PAUSED;
+            return;
         }
+        if self.has(PAUSED) && self.held() > 0 && !self.has(EOF_TOLD) {
+            self.flags |= STALLED;
+        }
+        self.flags &= !PAUSED;
     }
 
     pub(crate) fn notify_drained(&mut self) {
@@ -474,6 +490,11 @@ impl SessionState {
         self.more.as_ref().map_or(0, |more| more.output.len())
     }
 
+    /// Whether more than `most` bytes of memory are held for the peer.
+    pub(crate) fn is_overfull(&self, most: usize) -> bool {
+        self.more.as_ref().is_some_and(|more| more.output.memory() > most)
+    }
+
     #[inline]
     pub(crate) fn more(&self) -> Option<&More> {
         self.more.as_deref()
@@ -503,5 +524,192 @@ impl More {
             self.held.drain(..self.consumed);
             self.consumed = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event_loop::limits::{Limits, Watermarks};
+    use crate::event_loop::outside::Due;
+    use crate::event_loop::protocol::ConnectionId;
+
+    /// Consumes what it is told to, and notes its calls.
+    #[derive(Default)]
+    struct Told {
+        consumes: usize,
+        calls: Vec<String>,
+        answers: Vec<u8>,
+    }
+
+    impl Protocol for Told {
+        type Message = u8;
+        fn received(&mut self, input: &[u8], cx: &mut Context<'_, u8>) -> usize {
+            self.calls.push(String::from_utf8_lossy(input).into_owned());
+            cx.write(&self.answers);
+            let consumed = self.consumes.min(input.len());
+            self.consumes -= consumed;
+            consumed
+        }
+        fn eof(&mut self, cx: &mut Context<'_, u8>) {
+            self.calls.push("eof".to_owned());
+            cx.close();
+        }
+        fn drained(&mut self, _: &mut Context<'_, u8>) {
+            self.calls.push("drained".to_owned());
+        }
+        fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, u8>) {
+            self.calls.push(reason.to_string());
+            cx.start_timer(Duration::ZERO);
+        }
+    }
+
+    struct Bench {
+        session: Session<Told>,
+        output: Output,
+        outside: Outside<u8>,
+    }
+
+    impl Bench {
+        fn new(limits: Limits) -> Bench {
+            let marks = Watermarks { high: 100, low: 10 };
+            let mut bench = Bench {
+                session: Session::new(Told::default()),
+                output: Output::default(),
+                outside: Outside::new(limits, marks, 10, crate::clock::now()),
+            };
+            bench.outside.enter(ConnectionId::new(0, 0), -1);
+            bench.session.open(&mut bench.output, &mut bench.outside);
+            bench
+        }
+
+        fn input(&mut self, bytes: &[u8]) {
+            self.session.input(bytes, &mut self.output, &mut self.outside);
+        }
+
+        fn calls(&mut self) -> Vec<String> {
+            mem::take(&mut self.session.protocol.calls)
+        }
+    }
+
+    #[test]
+    fn a_conversation_at_rest_costs_sixteen_bytes() {
+        assert_eq!(size_of::<SessionState>(), 16);
+        assert_eq!(size_of::<Session<()>>(), 16);
+    }
+
+    #[test]
+    fn whoever_has_nothing_left_over_owns_nothing() {
+        let mut bench = Bench::new(Limits::default());
+        assert!(bench.session.state.is_plain());
+        bench.input(b"ab");
+        assert_eq!((bench.session.state.held(), bench.session.state.is_plain()), (2, false));
+        bench.session.protocol.consumes = 3;
+        bench.input(b"c");
+        assert_eq!(bench.calls(), ["ab", "abc"]);
+        bench.outside.release(&mut bench.session.state);
+        assert!(bench.session.state.is_plain());
+        bench.input(b"d");
+        assert_eq!(bench.outside.spare.boxes.len(), 0, "the memory is used again");
+    }
+
+    #[test]
+    fn input_is_offered_while_something_is_consumed_and_nothing_stops_it() {
+        let mut bench = Bench::new(Limits::default());
+        bench.session.protocol.consumes = 1;
+        bench.input(b"abc");
+        assert_eq!(bench.calls(), ["abc", "bc"]);
+        bench.session.protocol.consumes = 2;
+        bench.session.state.pause(true);
+        assert!(!bench.session.go_on(&mut bench.output, &mut bench.outside));
+        assert!(!bench.session.state.wants_input());
+        bench.session.state.pause(false);
+        assert!(bench.session.go_on(&mut bench.output, &mut bench.outside));
+        assert_eq!(bench.calls(), ["bc"]);
+        assert!(!bench.session.go_on(&mut bench.output, &mut bench.outside), "once");
+    }
+
+    #[test]
+    fn no_room_stops_input_and_its_end_until_the_low_mark() {
+        let mut bench = Bench::new(Limits::default());
+        (bench.session.protocol.answers, bench.session.protocol.consumes) = (vec![0; 100], 1);
+        bench.input(b"ab");
+        bench.session.end(&mut bench.output, &mut bench.outside);
+        assert_eq!(bench.calls(), ["ab"]);
+        for (sent, goes_on) in [(89, false), (1, true)] {
+            let more = bench.session.state.more_or_insert(&mut bench.outside.spare);
+            more.output.append(&mut bench.output);
+            more.output.advance(sent);
+            bench.session.sent(&bench.outside);
+            assert_eq!(bench.session.go_on(&mut bench.output, &mut bench.outside), goes_on);
+        }
+        assert_eq!(bench.calls(), ["b"], "and the answer filled it again, so the end waits");
+        assert_eq!(bench.session.state.demand(), Demand::Continue);
+    }
+
+    #[test]
+    fn the_end_in_the_middle_of_a_request_is_not_an_end_in_order() {
+        let mut bench = Bench::new(Limits::default());
+        bench.input(b"abc");
+        bench.session.end(&mut bench.output, &mut bench.outside);
+        assert_eq!(bench.calls(), ["abc", "eof"]);
+        assert_eq!(bench.session.state.demand(), Demand::Close);
+        assert!(matches!(bench.session.orderly_reason(), CloseReason::MidRequest(3)));
+    }
+
+    #[test]
+    fn a_request_may_be_as_long_as_allowed_and_no_longer() {
+        let mut bench = Bench::new(Limits { request_bytes: 3, ..Limits::default() });
+        bench.input(b"abc");
+        assert_eq!(bench.session.state.demand(), Demand::Continue);
+        bench.input(b"d");
+        assert_eq!(bench.session.state.demand(), Demand::Stop(Limit::RequestBytes));
+        assert!(bench.session.state.is_stopped());
+    }
+
+    #[test]
+    fn the_last_call_is_made_once_and_leaves_no_timer_behind() {
+        let mut bench = Bench::new(Limits::default());
+        bench.outside.start(Duration::ZERO, Due::Sweep, Some(&mut bench.session.state));
+        for _ in 0..2 {
+            bench.session.finish(&CloseReason::Reset, &mut bench.output, &mut bench.outside);
+        }
+        assert_eq!(bench.calls(), ["reset by the peer"]);
+        assert_eq!(bench.outside.wheel.len(), 0);
+        bench.session.message(1, &mut bench.output, &mut bench.outside);
+        bench.session.tell_drained(&mut bench.output, &mut bench.outside);
+        assert_eq!(bench.calls(), [""; 0]);
+        assert!(!bench.session.state.may_write());
+    }
+
+    #[test]
+    fn after_a_panic_there_is_no_last_call() {
+        let mut bench = Bench::new(Limits::default());
+        let reason = CloseReason::Panicked("oh".to_owned());
+        bench.session.finish(&reason, &mut bench.output, &mut bench.outside);
+        bench.session.finish(&CloseReason::Finished, &mut bench.output, &mut bench.outside);
+        assert_eq!(bench.calls(), [""; 0]);
+    }
+
+    #[test]
+    fn whoever_leaves_does_so_at_the_next_moment_of_rest() {
+        let mut bench = Bench::new(Limits::default());
+        bench.session.state.pause(true);
+        bench.session.state.leave();
+        assert_eq!(bench.session.state.demand(), Demand::Continue, "a request is in progress");
+        bench.session.state.pause(false);
+        assert_eq!(bench.session.state.demand(), Demand::Close);
+    }
+
+    #[test]
+    fn spare_memory_is_bounded() {
+        let mut spare = Spare::default();
+        let large = More { held: Vec::with_capacity(Spare::LARGEST + 1), ..More::default() };
+        spare.keep(Box::new(large));
+        assert_eq!(spare.boxes.len(), 0);
+        (0..2 * Spare::KEPT).for_each(|_| spare.keep(Box::default()));
+        assert_eq!(spare.boxes.len(), Spare::KEPT);
     }
 }

@@ -45,7 +45,7 @@ pub trait Source<M> {
     /// It is ready.
     ///
     /// # Errors
-    /// An error removes the source; [`Notice::SourceFailed`](super::Notice::SourceFailed) tells of it.
+    /// An error, or a panic, removes the source; [`Notice::SourceFailed`](super::Notice::SourceFailed) tells of it.
     fn ready(&mut self, event: &Event, cx: &mut SourceContext<'_, M>) -> io::Result<()>;
 }
 

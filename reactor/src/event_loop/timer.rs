@@ -34,7 +34,8 @@ use std::time::{Duration, Instant};
 
 /// A timer that was started: what to cancel it by.
 ///
-/// It stays valid for comparison after the timer fired or was cancelled, and never stands for another one.
+/// It stays valid for comparison after the timer fired or was cancelled, and stands for no other one (until its place was
+/// used 2³² times).
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
     /// Where the wheel keeps it.
@@ -151,7 +152,11 @@ impl<T> Wheel<T> {
     /// Ends a timer before it fires: its value, or `None` if it fired or was cancelled before, or is another owner's.
     pub(crate) fn cancel(&mut self, timer: Timer, owner: Option<&mut Owner>) -> Option<T> {
         let entry = self.entries.get(timer.index as usize)?;
-        let chain = owner.map_or(NONE, |owner| owner.chain);
+        let chain = match owner {
+            Some(Owner { chain: NONE }) => return None, // it has none yet: what runs without an owner is not its own
+            Some(owner) => owner.chain,
+            None => NONE,
+        };
         if entry.serial != timer.serial || entry.value.is_none() || entry.chain != chain {
             return None;
         }
@@ -169,6 +174,18 @@ impl<T> Wheel<T> {
         }
         self.chains[chain as usize] = self.free_chain;
         self.free_chain = chain;
+    }
+
+    /// Ends those timers of `owner` whose value is `meant`.
+    pub(crate) fn cancel_those(&mut self, owner: &mut Owner, meant: impl Fn(&T) -> bool) {
+        let mut next = if owner.chain == NONE { NONE } else { self.chains[owner.chain as usize] };
+        while next != NONE {
+            let index = next;
+            next = self.entry(index).next_of_owner;
+            if self.entry(index).value.as_ref().is_some_and(&meant) {
+                self.end(index);
+            }
+        }
     }
 
     /// Whether `owner` has timers that run.
@@ -494,6 +511,7 @@ mod tests {
         assert_eq!(wheel.cancel(of_ann, Some(&mut bob)), None);
         assert_eq!(wheel.cancel(of_bob, None), None);
         assert_eq!(wheel.cancel(of_nobody, Some(&mut ann)), None);
+        assert_eq!(wheel.cancel(of_nobody, Some(&mut Owner::default())), None);
         assert_eq!(wheel.cancel(of_ann, Some(&mut ann)), Some('a'));
         wheel.cancel_all(&mut ann);
         assert_eq!(due(&mut wheel, origin + millis(5)), ['b', 'n']);

@@ -58,7 +58,7 @@ pub fn listen(at: &Address, reuse_port: bool) -> io::Result<OwnedFd> {
 /// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
 /// stands there stays, and binding reports it.
 fn remove_stale(path: &Path) {
-    if !sys::is_socket_path(path).unwrap_or(false) {
+    if !matches!(sys::socket_at(path), Ok(Some(_))) {
         return;
     }
     let answer = sys::RawAddress::unix(path).and_then(|raw| {

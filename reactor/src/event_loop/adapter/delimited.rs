@@ -17,6 +17,12 @@ pub trait Frames {
     /// A frame arrived; its delimiter is cut off.
     fn frame(&mut self, frame: &[u8], cx: &mut Context<'_, Self::Message>);
 
+    /// The frames that were here have been given to [`frame`](Frames::frame), one or more. For a protocol that gathers what
+    /// frames have to say, to say it at once.
+    fn after_frames(&mut self, cx: &mut Context<'_, Self::Message>) {
+        let _ = cx;
+    }
+
     /// A frame is longer than the longest. Whatever this answers, the connection is closed.
     fn too_long(&mut self, cx: &mut Context<'_, Self::Message>) {
         let _ = cx;
@@ -102,23 +108,27 @@ impl<F: Frames> Protocol for Delimited<F> {
         let (mut consumed, mut scanned) = (0, cx.scanned());
         loop {
             let rest = &input[consumed..];
-            let Some(length) = memchr::memchr(self.0.delimiter(), &rest[scanned..]).map(|at| scanned + at)
-            else {
-                if rest.len() > self.0.longest() {
-                    return self.refuse(input, cx);
+            let end = memchr::memchr(self.0.delimiter(), &rest[scanned..]).map(|at| scanned + at);
+            if end.unwrap_or(rest.len()) > self.0.longest() {
+                if consumed > 0 {
+                    self.0.after_frames(cx);
                 }
-                cx.set_scanned(rest.len());
-                return consumed;
-            };
-            if length > self.0.longest() {
                 return self.refuse(input, cx);
             }
+            let Some(length) = end else {
+                cx.set_scanned(rest.len());
+                break;
+            };
             self.0.frame(&rest[..length], cx);
             (consumed, scanned) = (consumed + length + 1, 0);
             if consumed == input.len() || cx.is_stopped() {
-                return consumed;
+                break;
             }
         }
+        if consumed > 0 {
+            self.0.after_frames(cx);
+        }
+        consumed
     }
 
     fn opened(&mut self, cx: &mut Context<'_, F::Message>) {
@@ -138,5 +148,47 @@ impl<F: Frames> Protocol for Delimited<F> {
     }
     fn closed(&mut self, reason: &CloseReason, cx: &mut Context<'_, F::Message>) {
         self.0.closed(reason, cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::InMemory;
+
+    /// Gathers the lengths of frames, and says them at once.
+    #[derive(Default)]
+    struct Gather(Vec<String>);
+
+    impl Frames for Gather {
+        type Message = ();
+        fn delimiter(&self) -> u8 {
+            b'.'
+        }
+        fn longest(&self) -> usize {
+            3
+        }
+        fn frame(&mut self, frame: &[u8], _: &mut Context<'_, ()>) {
+            self.0.push(frame.len().to_string());
+        }
+        fn after_frames(&mut self, cx: &mut Context<'_, ()>) {
+            cx.write(format!("[{}]", self.0.join(" ")).as_bytes());
+            self.0.clear();
+        }
+    }
+
+    #[test]
+    fn after_the_frames_that_are_here_comes_one_call_and_after_none_comes_none() {
+        for (pieces, expected) in [
+            (&["a.bb.ccc.", "a", "b", "c", "..x"][..], "[1 2 3][3 0]"),
+            (&["a", "."], "[1]"),
+            (&["a.bb.cccc."], "[1 2]"),
+            (&["a.bb.cccc"], "[1 2]"),
+            (&["cccc."], ""),
+        ] {
+            let mut peer = InMemory::new(Delimited(Gather::default()));
+            pieces.iter().for_each(|piece| peer.input(piece.as_bytes()));
+            assert_eq!(String::from_utf8(peer.take_output()).unwrap(), expected, "{pieces:?}");
+        }
     }
 }

@@ -5,19 +5,19 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::time::{Duration, Instant};
 
-use super::readiness::{is_passing, receive, transmit};
+use super::readiness::{is_passing, transmit};
 use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
-use crate::event_loop::outside::{Due, Mail, Outside, Receiver};
+use crate::event_loop::outside::{Due, Outside, later};
 use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol, Timeout, message_of};
 use crate::event_loop::session::{Demand, Session};
 use crate::sys::{self, Direction};
 
 /// Holds one conversation, on the calling thread, until it is over: the same protocol, without a loop.
 ///
-/// Limits on time, bytes and lingering are those of a [`Reactor`](crate::event_loop::Reactor); limits on connections are the
-/// caller's business. Timers ring while the thread waits for input, not while it waits for the peer to take output. Messages
+/// Limits on time, on a request's bytes and on lingering are those of a [`Reactor`](crate::event_loop::Reactor); output is not
+/// held but waited for, and limits on connections are the caller's business. Timers ring while the thread waits for input, not while it waits for the peer to take output. Messages
 /// reach only the connection itself; there is no other. A panic of the protocol is a [`CloseReason`], as in the loop.
 ///
 /// ```
@@ -192,7 +192,8 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             sys::set_timeout(self.stream.as_fd(), Direction::Receive, timeout)?;
             self.receive_timeout = timeout;
         }
-        let received = observed(&mut self.observer, "recv", || receive(self.stream.as_fd(), &mut self.input));
+        let received =
+            observed(&mut self.observer, "recv", || sys::receive(self.stream.as_fd(), &mut self.input));
         self.notice_time();
         match received {
             Ok(0) => self.session.end(&mut self.output, &mut self.outside),
@@ -200,7 +201,8 @@ impl<'a, P: Protocol> Conversation<'a, P> {
                 self.moved = self.outside.now();
                 self.session.input(&self.input[..received], &mut self.output, &mut self.outside);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {} // the time is over
+            // The time is over, or a signal came: then what is left of the time is worked out anew.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) if is_passing(&error) => sys::sleep(Some(Duration::from_millis(1))),
             Err(error) => return Ok(Some(CloseReason::of_error(error, 0))),
         }
@@ -235,7 +237,10 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             }
             let drained = self.session.is_drained_due(&self.outside);
             self.session.tell_drained(&mut self.output, &mut self.outside);
-            if !self.session.go_on(&mut self.output, &mut self.outside) && !drained && !self.deliver() {
+            let moved = self.session.go_on(&mut self.output, &mut self.outside)
+                || drained
+                || self.session.take_own_mail(&mut self.output, &mut self.outside);
+            if !moved {
                 break;
             }
         }
@@ -252,13 +257,19 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             }
             Demand::Close => {
                 self.linger();
-                Some(self.session.reason_in_order())
+                Some(self.session.orderly_reason())
             }
         }
     }
 
-    /// Sends everything. The kernel gives up when nothing moves for the idle limit.
+    /// Sends everything. The kernel gives up when nothing moves for the idle limit, or at the end for the time of lingering.
     fn send(&mut self) -> Result<(), CloseReason> {
+        let closing = self.session.state.is_closing();
+        if closing && !self.output.is_empty() {
+            let Limits { idle, linger_time, .. } = self.outside.limits;
+            let limit = idle.map_or(linger_time, |idle| idle.min(linger_time));
+            sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit)).map_err(CloseReason::Io)?;
+        }
         while !self.output.is_empty() {
             let mut blocked = false;
             let transmit = || {
@@ -268,6 +279,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             };
             let sent = observed(&mut self.observer, "send", transmit)
                 .map_err(|error| CloseReason::of_error(error, self.output.len()))?;
+            if sent == 0 && blocked && closing {
+                return Err(CloseReason::Unsent(self.output.len()));
+            }
             if sent == 0 && blocked {
                 return Err(CloseReason::TimedOut(Timeout::Idle));
             }
@@ -279,19 +293,6 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
         self.session.sent(&self.outside);
         Ok(())
-    }
-
-    /// Delivers what the protocol sent to itself.
-    fn deliver(&mut self) -> bool {
-        let Some(Mail { to, message }) = self.outside.mail.pop_front() else { return false };
-        let me = match &to {
-            Receiver::One(id) => *id == self.outside.id,
-            Receiver::Many(ids, _) => ids.contains(&self.outside.id),
-        };
-        if me {
-            self.session.message(message, &mut self.output, &mut self.outside);
-        }
-        true
     }
 
     /// Until the next timer or the end of a limit.
@@ -328,7 +329,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             return;
         }
         let Limits { linger_time, linger_bytes, .. } = self.outside.limits;
-        let (until, mut discarded) = (clock::now() + linger_time, 0);
+        let (until, mut discarded) = (later(clock::now(), linger_time), 0);
         while discarded <= linger_bytes {
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero()
@@ -336,7 +337,8 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             {
                 return;
             }
-            match receive(self.stream.as_fd(), &mut self.input) {
+            match sys::receive(self.stream.as_fd(), &mut self.input) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return,
                 Ok(received) => discarded += received,
             }

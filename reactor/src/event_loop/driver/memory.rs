@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::{Front, Output};
-use crate::event_loop::outside::{Due, Outside};
-use crate::event_loop::protocol::{CloseReason, ConnectionId, Protocol};
+use crate::event_loop::outside::{Due, Outside, later};
+use crate::event_loop::protocol::{CloseReason, ConnectionId, Limit, Protocol};
 use crate::event_loop::session::{Demand, Session};
 
 /// A protocol and, in place of a socket, a test: the quickest way to see what a protocol answers.
 ///
 /// Sessions behave as on a socket: what is not consumed is kept, output beyond the watermarks pauses reading, the end of the
-/// stream comes after everything else. Files cannot be sent from memory.
+/// stream comes after everything else. Files cannot be sent from memory. There are
+/// no turns: a protocol that produces without end needs a [window](InMemory::set_window).
 ///
 /// ```
 /// use reactor::event_loop::{CloseReason, Context, InMemory, Protocol, Timer};
@@ -73,7 +74,7 @@ impl<P: Protocol> InMemory<P> {
         let now = clock::now();
         let mut memory = InMemory {
             session: Session::new(protocol),
-            outside: Outside::new(limits, watermarks, usize::MAX, now),
+            outside: Outside::new(limits, watermarks.clamped(), usize::MAX, now),
             output: Output::default(),
             unread: VecDeque::new(),
             ended: false,
@@ -117,7 +118,7 @@ impl<P: Protocol> InMemory<P> {
 
     /// Time passes: timers that become due ring, one by one, each at its time.
     pub fn advance(&mut self, time: Duration) {
-        let end = self.now + time;
+        let end = later(self.now, time);
         while let Some(next) = self.outside.wheel.next_deadline().filter(|&next| next <= end) {
             self.set_now(next.max(self.now));
             while let Some((timer, due)) = self.outside.wheel.pop_due(self.now) {
@@ -182,7 +183,8 @@ impl<P: Protocol> InMemory<P> {
             self.transmit();
             let moved = self.session.go_on(&mut self.output, &mut self.outside)
                 || self.offer_unread()
-                || self.drain();
+                || self.drain()
+                || self.session.take_own_mail(&mut self.output, &mut self.outside);
             if !moved && !self.obey() {
                 return;
             }
@@ -236,12 +238,15 @@ impl<P: Protocol> InMemory<P> {
     /// Does what the session demands; `true` if that was something.
     fn obey(&mut self) -> bool {
         match self.session.state.demand() {
+            Demand::Continue if self.session.state.is_overfull(self.outside.limits.output_bytes) => {
+                self.close(CloseReason::Limit(Limit::OutputBytes));
+            }
             Demand::Continue => return false,
             Demand::HalfClose => {
                 self.half_closed = true;
                 self.session.state.write_closed();
             }
-            Demand::Close => self.close(self.session.reason_in_order()),
+            Demand::Close => self.close(self.session.orderly_reason()),
             Demand::Abort => self.close(CloseReason::Aborted),
             Demand::Stop(limit) => self.close(CloseReason::Limit(limit)),
         }

@@ -53,6 +53,14 @@ impl Epoll {
         })
     }
 
+    /// A clock that is watched.
+    fn new_clock(&self) -> io::Result<TimerFd> {
+        let clock = TimerFd::new()?;
+        let event = Event::new(CLOCK_KEY, sys::IN | sys::EDGE);
+        sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, clock.fd().as_raw_fd(), event)?;
+        Ok(clock)
+    }
+
     /// epoll_ctl(2), to add or to modify.
     fn set(&self, operation: i32, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         sys::epoll_set(&self.epoll, operation, fd.as_raw_fd(), wanted(registration))
@@ -122,18 +130,16 @@ impl Selector for Epoll {
 
     // # Clock
 
-    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
         let clock = match self.clock.get() {
             Some(clock) => clock,
-            None if deadline.is_none() => return Ok(true),
-            None => {
-                let clock = TimerFd::new()?;
-                let event = Event::new(CLOCK_KEY, sys::IN | sys::EDGE);
-                sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, clock.fd().as_raw_fd(), event)?;
-                self.clock.get_or_init(|| clock)
-            }
+            // No descriptor is left, perhaps because of those whom the timer is to end: a timeout does as well.
+            None => match self.new_clock() {
+                Ok(clock) => self.clock.get_or_init(|| clock),
+                Err(_) => return Ok(false),
+            },
         };
-        clock.set(deadline.map(|deadline| deadline.saturating_duration_since(clock::now())))?;
+        clock.set(deadline.saturating_duration_since(clock::now()))?;
         Ok(true)
     }
 
@@ -213,11 +219,11 @@ mod tests {
     #[test]
     fn an_armed_clock_ends_a_wait() {
         let epoll = Epoll::new().unwrap();
-        assert!(epoll.arm_clock(Some(clock::now())).unwrap());
+        assert!(epoll.arm_clock(clock::now()).unwrap());
         let mut ready = Vec::with_capacity(8);
         epoll.wait(&mut ready, None).unwrap();
         assert_eq!(ready[0].key(), CLOCK_KEY);
         assert_eq!(now(&epoll), [], "an edge: nothing to read");
-        assert!(epoll.arm_clock(None).unwrap());
+        assert!(epoll.arm_clock(clock::now() + Duration::from_secs(60)).unwrap());
     }
 }

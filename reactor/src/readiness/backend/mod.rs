@@ -49,8 +49,8 @@ pub(crate) trait Selector {
     fn wake(&self, waker: &WakerFd) -> io::Result<()>;
 
     /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
-    /// wait. `false`: this kernel has none, use the timeout.
-    fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
+    /// wait. `false`: there is none, use the timeout.
+    fn arm_clock(&self, _deadline: Instant) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -278,7 +278,7 @@ impl Selector for AnySelector {
         dispatch!(self, selector => selector.wake(waker))
     }
 
-    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
         dispatch!(self, selector => selector.arm_clock(deadline))
     }
 

@@ -1,0 +1,279 @@
+//! Who waits is a choice made afterwards: a conversation in memory, on a blocking thread and on a loop over each backend gives
+//! the same answers and ends for the same reason, however the client's words are cut and whenever its pauses end.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use reactor::Backend;
+use reactor::event_loop::adapter::{Delimited, Frames};
+use reactor::event_loop::{
+    CloseReason, Context, InMemory, Limits, Protocol, Reactor, Timer, Watermarks, converse,
+};
+
+use crate::bench::{PATIENCE, millis, read_available, write_some};
+
+// ---------------------------------------------------------------------------------------------------------- protocols
+
+/// Lines, some of which ask for something special.
+struct Lines;
+
+impl Frames for Lines {
+    type Message = ();
+    fn delimiter(&self) -> u8 {
+        b'\n'
+    }
+    fn longest(&self) -> usize {
+        60
+    }
+    fn frame(&mut self, frame: &[u8], cx: &mut Context<'_, ()>) {
+        match frame {
+            b"bye" => {
+                cx.write_static(b"bye yourself\n");
+                cx.close();
+            }
+            b"half" => cx.close_write(),
+            b"much" => cx.write_owned(vec![b'm'; 3000]),
+            b"wait" => {
+                cx.pause_reading();
+                cx.start_timer(millis(1));
+            }
+            line => {
+                cx.buffer().extend(line.iter().rev());
+                cx.write(b"\n");
+            }
+        }
+    }
+    fn too_long(&mut self, cx: &mut Context<'_, ()>) {
+        cx.write(b"too long\n");
+    }
+    fn timer(&mut self, _: Timer, cx: &mut Context<'_, ()>) {
+        cx.write(b"waited\n");
+        cx.resume_reading();
+    }
+}
+
+/// A byte that says how many follow. Some answers come later, and the input waits for them; so does the end.
+#[derive(Default)]
+struct Prefixed {
+    waiting: Option<u8>,
+}
+
+impl Protocol for Prefixed {
+    type Message = ();
+    fn received(&mut self, input: &[u8], cx: &mut Context<'_, ()>) -> usize {
+        let length = usize::from(input[0] % 32);
+        let Some(words) = input.get(1..=length) else { return 0 };
+        let sum = words.iter().fold(length as u8, |sum, &byte| sum.wrapping_add(byte));
+        match sum % 4 {
+            0 => {
+                self.waiting = Some(sum);
+                cx.pause_reading();
+                cx.start_timer(millis(u64::from(sum % 3)));
+            }
+            1 => cx.write(&vec![sum; usize::from(sum)]),
+            _ => cx.write(&[length as u8, sum]),
+        }
+        1 + length
+    }
+    fn timer(&mut self, _: Timer, cx: &mut Context<'_, ()>) {
+        let sum = self.waiting.take().expect("one timer at a time");
+        cx.write(&[b'?', sum]);
+        cx.resume_reading();
+    }
+    fn eof(&mut self, cx: &mut Context<'_, ()>) {
+        assert_eq!(self.waiting, None, "not while paused");
+        cx.write(b"the end");
+        cx.close();
+    }
+}
+
+/// Another protocol, and why it was closed.
+struct Recorded<P> {
+    inner: P,
+    closed: Arc<Mutex<Vec<String>>>,
+}
+
+impl<P: Protocol<Message = ()>> Protocol for Recorded<P> {
+    type Message = ();
+    fn opened(&mut self, cx: &mut Context<'_, ()>) {
+        self.inner.opened(cx);
+    }
+    fn received(&mut self, input: &[u8], cx: &mut Context<'_, ()>) -> usize {
+        self.inner.received(input, cx)
+    }
+    fn eof(&mut self, cx: &mut Context<'_, ()>) {
+        self.inner.eof(cx);
+    }
+    fn timer(&mut self, timer: Timer, cx: &mut Context<'_, ()>) {
+        self.inner.timer(timer, cx);
+    }
+    fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, ()>) {
+        self.closed.lock().unwrap().push(reason.to_string());
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ conversations
+
+/// What the client says, and where it takes a breath.
+#[derive(Clone, Debug)]
+struct Speech {
+    pieces: Vec<Vec<u8>>,
+    marks: Watermarks,
+    read_budget: usize,
+}
+
+/// What it heard, and how it ended for the other side.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    answers: Vec<u8>,
+    closed: Vec<String>,
+}
+
+fn in_memory<P: Protocol<Message = ()>>(inner: P, speech: &Speech) -> Outcome {
+    let closed = Arc::default();
+    let protocol = Recorded { inner, closed: Arc::clone(&closed) };
+    let mut peer = InMemory::with(protocol, Limits::default(), speech.marks);
+    for piece in &speech.pieces {
+        peer.input(piece);
+    }
+    peer.end();
+    for _ in 0..10_000 {
+        if peer.closed().is_some() {
+            break;
+        }
+        peer.advance(millis(1));
+    }
+    let closed = closed.lock().unwrap().clone();
+    Outcome { answers: peer.take_output(), closed }
+}
+
+fn on_a_thread<P: Protocol<Message = ()> + Send + 'static>(inner: P, speech: &Speech) -> Outcome {
+    let closed = Arc::default();
+    let protocol = Recorded { inner, closed: Arc::clone(&closed) };
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server =
+        std::thread::spawn(move || converse(ours, protocol, &Limits::default()).unwrap().to_string());
+    for piece in &speech.pieces {
+        if theirs.write_all(piece).is_err() {
+            break; // it said goodbye
+        }
+    }
+    let _ = theirs.shutdown(Shutdown::Write);
+    let mut answers = Vec::new();
+    let _ = theirs.read_to_end(&mut answers);
+    drop(theirs);
+    let reason = server.join().unwrap();
+    let closed = closed.lock().unwrap().clone();
+    assert_eq!(closed, [reason]);
+    Outcome { answers, closed }
+}
+
+fn on_a_loop<P: Protocol<Message = ()> + 'static>(backend: Backend, inner: P, speech: &Speech) -> Outcome {
+    let closed = Arc::default();
+    let protocol = Recorded { inner, closed: Arc::clone(&closed) };
+    let mut reactor = Reactor::builder()
+        .backend(backend)
+        .watermarks(speech.marks)
+        .read_budget(speech.read_budget)
+        .build()
+        .unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    reactor.adopt(ours, protocol).unwrap();
+    let (start, mut answers, mut pieces) = (Instant::now(), Vec::new(), speech.pieces.iter());
+    loop {
+        match pieces.next() {
+            Some(piece) => {
+                let mut rest = &piece[..];
+                while !rest.is_empty() && reactor.connections() > 0 {
+                    rest = &rest[write_some(&mut theirs, rest)..];
+                    reactor.turn(Some(Duration::ZERO)).unwrap();
+                }
+            }
+            None => {
+                let _ = theirs.shutdown(Shutdown::Write);
+            }
+        }
+        if read_available(&mut theirs, &mut answers).is_some() && reactor.connections() == 0 {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "it never ends: {answers:?}");
+        reactor.turn(Some(millis(if pieces.len() > 0 { 0 } else { 5 }))).unwrap();
+    }
+    let closed = closed.lock().unwrap().clone();
+    Outcome { answers, closed }
+}
+
+fn all_agree<P: Protocol<Message = ()> + Send + 'static>(make: impl Fn() -> P, speech: &Speech) {
+    let expected = in_memory(make(), speech);
+    assert_eq!(expected.closed.len(), 1, "closed once");
+    assert_eq!(on_a_thread(make(), speech), expected, "on a thread");
+    for backend in crate::support::backends() {
+        assert_eq!(on_a_loop(backend, make(), speech), expected, "{backend}");
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------- the scripts
+
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let text = proptest::collection::vec(b'a'..=b'z', 0..40);
+    prop_oneof![
+        12 => text,
+        2 => Just(b"wait".to_vec()),
+        2 => Just(b"much".to_vec()),
+        1 => Just(b"bye".to_vec()),
+        1 => Just(b"half".to_vec()),
+        1 => proptest::collection::vec(b'a'..=b'z', 55..90),
+    ]
+}
+
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let tail = prop_oneof![3 => Just(Vec::new()), 1 => line()];
+    (proptest::collection::vec(line(), 0..12), tail).prop_map(|(lines, tail)| {
+        let mut text: Vec<u8> = lines.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
+        text.extend(tail);
+        text
+    })
+}
+
+fn cut(text: Vec<u8>, mut cuts: Vec<prop::sample::Index>) -> Vec<Vec<u8>> {
+    let mut at: Vec<usize> = cuts.drain(..).map(|cut| cut.index(text.len() + 1)).collect();
+    at.extend([0, text.len()]);
+    at.sort_unstable();
+    at.windows(2).map(|pair| text[pair[0]..pair[1]].to_vec()).filter(|piece| !piece.is_empty()).collect()
+}
+
+fn speech(text: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Speech> {
+    let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..8);
+    let marks = prop_oneof![
+        2 => Just(Watermarks::default()),
+        1 => (1usize..300).prop_map(|high| Watermarks { high, low: high / 3 }),
+    ];
+    let read_budget = prop_oneof![2 => Just(64 * 1024), 1 => 1usize..50];
+    (text, cuts, marks, read_budget).prop_map(|(text, cuts, marks, read_budget)| Speech {
+        pieces: cut(text, cuts),
+        marks,
+        read_budget,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lines_are_answered_alike_whoever_waits(speech in speech(lines())) {
+        all_agree(|| Delimited(Lines), &speech);
+    }
+
+    #[test]
+    fn counted_words_are_answered_alike_whoever_waits(
+        speech in speech(proptest::collection::vec(any::<u8>(), 0..300)),
+    ) {
+        all_agree(Prefixed::default, &speech);
+    }
+}

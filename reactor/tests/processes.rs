@@ -1,0 +1,240 @@
+//! What belongs to a whole process (its descriptors, its environment, its children) is tested in a process of its own, on every
+//! backend.
+
+#[path = "event_loop/bench.rs"]
+mod bench;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use reactor::Backend;
+use reactor::event_loop::Reactor;
+
+use bench::{Bench, Script, is_over, millis, null_device, read_some};
+
+const ROLE: &str = "EVENT_LOOP_TEST_ALONE";
+
+/// Runs `body` in a process in which nothing else runs: this executable again, told to run the test of this name only.
+fn alone(name: &str, backend: Backend, environment: &[(&str, &str)], body: impl FnOnce()) {
+    let name = format!("{backend}::{name}");
+    if std::env::var(ROLE).is_ok_and(|role| role == name) {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+        .env(ROLE, &name)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn descriptors() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Lowers the limit so far that so many more can be opened.
+fn leave_descriptors(free: usize) {
+    let open = descriptors();
+    let taken_below = |limit: i32| open.iter().filter(|&&fd| fd < limit).count();
+    let most = (0..).find(|&limit| limit as usize - taken_below(limit) == free).unwrap();
+    // SAFETY: `limit` is a local that outlives both calls.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = most as libc::rlim_t;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
+
+fn when_descriptors_run_out_the_listener_sheds_one_and_rests(backend: Backend) {
+    alone("when_descriptors_run_out_the_listener_sheds_one_and_rests", backend, &[], || {
+        let mut bench = Bench::new(backend);
+        let diary = bench.diary.clone();
+        let address = bench.listen(move || Script::echo(&diary));
+        let mut peers: Vec<_> = (0..20)
+            .map(|_| {
+                let peer = TcpStream::connect(address).unwrap();
+                peer.set_nonblocking(true).unwrap();
+                Some(peer)
+            })
+            .collect();
+        leave_descriptors(5);
+        bench.turn();
+        let counters = *bench.reactor.counters();
+        assert!(counters.accepted < 20 && counters.shed == 1, "{counters:?}");
+        let notice = bench.diary.find("notice: cannot accept at 127.0.0.1:").unwrap();
+        assert!(notice.contains("Too many open files") && notice.contains("trying again in"), "{notice}");
+        // It rests: no events, turn after turn, although somebody waits.
+        bench.turn();
+        let events = bench.reactor.counters().events;
+        (0..20).for_each(|_| bench.turn());
+        assert_eq!(bench.reactor.counters().events, events);
+        // Those who leave make room for others: each is answered in the end, or was shed.
+        let (mut answered, mut shed) = (0, 0);
+        bench.until("all are served", |_| {
+            for place in &mut peers {
+                let Some(peer) = place else { continue };
+                let _ = peer.write(b"?");
+                let mut answer = [0; 16];
+                match read_some(peer, &mut answer) {
+                    Ok(0) if is_over(peer) => shed += 1,
+                    Ok(0) => continue,
+                    Ok(_) => answered += 1,
+                    Err(_) => shed += 1,
+                }
+                *place = None;
+                break;
+            }
+            peers.iter().all(Option::is_none)
+        });
+        assert_eq!((answered + shed, shed), (20, bench.reactor.counters().shed));
+        assert!(answered >= 10, "{answered} of 20");
+        let notices = bench.diary.lines().iter().filter(|line| line.starts_with("notice")).count();
+        assert!(notices as u64 <= shed, "told once until it works again");
+    });
+}
+
+fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
+    alone("a_thousand_connections_leak_no_descriptor", backend, &[], || {
+        let mut bench = Bench::new(backend);
+        let diary = bench.diary.clone();
+        let address = bench.listen(move || Script::echo(&diary));
+        let mut before = 0;
+        for round in 0..1010 {
+            let mut peer = TcpStream::connect(address).unwrap();
+            peer.set_nonblocking(true).unwrap();
+            assert_eq!(bench.ask(&mut peer, "?", 1), "?");
+            if round % 3 == 0 {
+                support::reset_on_close(&peer);
+            }
+            drop(peer);
+            if round % 5 == 0 {
+                let _ = bench.reactor.connect(address, bench.script().opened(|cx| cx.abort()));
+                let _ = bench.reactor.adopt(null_device(), bench.script());
+                bench.reactor.spawner().connect(std::path::Path::new("/nowhere"), bench.script());
+            }
+            bench.until_empty();
+            bench.diary.take();
+            if round == 10 {
+                before = descriptors().len();
+            }
+        }
+        assert_eq!(descriptors().len(), before);
+        let counters = bench.reactor.counters();
+        assert_eq!(counters.closed, counters.accepted + counters.opened);
+    });
+}
+
+fn a_loop_gives_its_descriptors_back(backend: Backend) {
+    alone("a_loop_gives_its_descriptors_back", backend, &[], || {
+        let before = descriptors();
+        for _ in 0..3 {
+            let mut bench = Bench::new(backend);
+            let script = bench.echo().opened(|cx| {
+                cx.start_timer(millis(1));
+            });
+            let (_, _peer) = bench.pair(script);
+            let diary = bench.diary.clone();
+            bench.listen(move || Script::echo(&diary));
+            bench.until_noted("timer");
+        }
+        assert_eq!(descriptors(), before);
+    });
+}
+
+fn the_environment_chooses_the_backend(backend: Backend) {
+    let name = backend.to_string();
+    let test = "the_environment_chooses_the_backend";
+    alone(test, backend, &[("REACTOR_BACKEND", &name)], || {
+        assert_eq!(Reactor::<Script>::builder().build().unwrap().backend(), backend);
+        assert_eq!(Reactor::<Script>::builder().backend(Backend::Auto).build().unwrap().backend(), backend);
+        let asked = Reactor::<Script>::builder().backend(Backend::Poll).build().unwrap().backend();
+        assert_eq!(asked, Backend::Poll, "who names one gets it");
+    });
+}
+
+fn an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known(backend: Backend) {
+    let test = "an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known";
+    alone(test, backend, &[("REACTOR_BACKEND", "epol")], || {
+        let error = Reactor::<Script>::builder().build().unwrap_err().to_string();
+        assert!(error.contains("\"epol\"") && error.contains("select, poll, epoll"), "{error}");
+        Reactor::<Script>::builder().backend(backend).build().unwrap();
+    });
+}
+
+/// A loop built after fork(2) shares nothing with its parent's; the parent's goes on undisturbed.
+fn loops_built_after_a_fork_do_not_disturb_each_other(backend: Backend) {
+    alone("loops_built_after_a_fork_do_not_disturb_each_other", backend, &[], || {
+        let mut parents = Bench::new(backend);
+        let script = parents.echo();
+        let (_, mut peer) = parents.pair(script);
+        assert_eq!(parents.ask(&mut peer, "before", 6), "before");
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        // SAFETY: the child has this thread only, and leaves with `_exit` without running anything else of its parent's.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            drop(theirs);
+            let talk = std::panic::catch_unwind(move || {
+                let mut bench = Bench::new(backend);
+                bench.reactor.adopt(ours, bench.echo()).unwrap();
+                bench.until_empty();
+            });
+            // SAFETY: takes no pointers and does not return.
+            unsafe { libc::_exit(i32::from(talk.is_err())) };
+        }
+        drop(ours);
+        theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        theirs.write_all(b"hello, child").unwrap();
+        let mut answer = [0; 12];
+        theirs.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"hello, child");
+        assert_eq!(parents.ask(&mut peer, "meanwhile", 9), "meanwhile");
+        drop(theirs);
+        let mut status = 0;
+        // SAFETY: `status` is a local that outlives the call.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert_eq!(parents.ask(&mut peer, "after", 5), "after");
+    });
+}
+
+/// One `#[test]` for each name.
+macro_rules! tests {
+    ($backend:expr; $($test:ident),*) => {
+        $(
+            #[test]
+            fn $test() {
+                super::$test($backend);
+            }
+        )*
+    };
+}
+
+/// The suite: every test under the backend's name.
+macro_rules! processes {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            use super::Backend;
+            tests! { $backend;
+                when_descriptors_run_out_the_listener_sheds_one_and_rests,
+                a_thousand_connections_leak_no_descriptor,
+                a_loop_gives_its_descriptors_back,
+                the_environment_chooses_the_backend,
+                an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known,
+                loops_built_after_a_fork_do_not_disturb_each_other
+            }
+        }
+    };
+}
+
+// A new backend is one more line.
+processes!(select, Backend::Select);
+processes!(poll, Backend::Poll);
+processes!(epoll, Backend::Epoll);
