@@ -119,6 +119,8 @@ mod flags {
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
     pub(crate) const EDGE: u32 = libc::EPOLLET as u32;
+    /// epoll(7) only: of the sets that watch a descriptor, not all are told.
+    pub(crate) const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
     pub(crate) const ONE_SHOT: u32 = libc::EPOLLONESHOT as u32;
 }
 pub(crate) use flags::*;
@@ -246,6 +248,14 @@ fn timespec(duration: Duration) -> libc::timespec {
         }
         _ => libc::timespec { tv_sec: longest, tv_nsec: 0 },
     }
+}
+
+/// Starts a thread (pthread_create(3)).
+pub(crate) fn spawn_thread<R: Send + 'static>(
+    name: String,
+    run: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<R>> {
+    std::thread::Builder::new().name(name).spawn(run)
 }
 
 // ----------------------------------------------------------------------------------------------------------- waking
@@ -526,6 +536,11 @@ pub(crate) fn time_to_live(fd: BorrowedFd<'_>) -> io::Result<u32> {
 /// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
+}
+
+/// `SO_REUSEPORT` (socket(7)): several sockets may listen at one address, and the kernel deals the connections out.
+pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.

@@ -54,6 +54,76 @@ macro_rules! on_every_backend {
     )*};
 }
 
+/// One of the server's models, and what it needs on the command line.
+#[derive(Copy, Clone, Debug)]
+pub struct Model {
+    /// What follows `--model`, and what it needs besides.
+    pub arguments: &'static [&'static str],
+    /// How many it serves at once, at least.
+    pub at_once: usize,
+}
+
+impl Model {
+    /// All that can be started from a command line.
+    pub const NAMES: [&str; 11] = [
+        "reactor",
+        "reactor_workers",
+        "callback",
+        "framed",
+        "single",
+        "threads",
+        "prethreaded",
+        "pool",
+        "fork",
+        "prefork",
+        "fd-passing",
+    ];
+
+    /// The model of this name (with two workers: `reactor_workers`), set up for tests.
+    #[must_use]
+    pub fn named(name: &str) -> Model {
+        let (arguments, at_once): (&[&str], usize) = match name {
+            "reactor" => (&["reactor"], 1000),
+            "reactor_workers" => (&["reactor", "--workers", "2"], 1000),
+            "callback" => (&["callback"], 1000),
+            "framed" => (&["framed"], 1000),
+            "single" => (&["single"], 1),
+            "threads" => (&["threads", "--max-connections", "300"], 300),
+            "prethreaded" => (&["prethreaded"], 4),
+            "pool" => (&["pool"], 4),
+            "fork" => (&["fork", "--max-connections", "50"], 50),
+            "prefork" => (&["prefork"], 4),
+            "fd-passing" => (&["fd-passing"], 4),
+            other => panic!("no model {other}"),
+        };
+        Model { arguments, at_once }
+    }
+}
+
+/// Writes one test per model: `on_every_model! { fn name(model) { … } }` makes `name::reactor` and so on, with `model` bound to
+/// a [`Model`].
+#[macro_export]
+macro_rules! on_every_model {
+    ($($(#[$attribute:meta])* fn $name:ident($model:ident) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+            $(#[$attribute])*
+            fn with($model: $crate::Model) $body
+            $crate::on_every_model!(@tests reactor reactor_workers callback framed single threads prethreaded pool fork prefork);
+            #[test]
+            fn fd_passing() {
+                with($crate::Model::named("fd-passing"));
+            }
+        }
+    )*};
+    (@tests $($model:ident)*) => {$(
+        #[test]
+        fn $model() {
+            with($crate::Model::named(stringify!($model)));
+        }
+    )*};
+}
+
 /// Waits until `condition` holds; panics with `what` if that takes longer than [`PATIENCE`].
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -241,6 +311,12 @@ impl Server {
         Server::from_command(command("zen-server", &all), 1)
     }
 
+    /// Starts one of its services with one of its models.
+    #[track_caller]
+    pub fn of(model: Model, service: &str, arguments: &[&str]) -> Server {
+        Server::start(&[&["--service", service, "--model"], model.arguments, arguments].concat())
+    }
+
     /// Starts one of the examples instead, at a free port, and waits until it listens.
     #[track_caller]
     pub fn example(name: &str, arguments: &[&str]) -> Server {
@@ -337,6 +413,20 @@ impl Server {
     /// Its process number.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Its child processes, zombies included.
+    pub fn children(&self) -> Vec<u32> {
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id)).unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+
+    /// How much memory it has, in KiB: `VmRSS` of proc_pid_status(5).
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).expect("Linux counts it")
     }
 
     /// How many descriptors it has open.

@@ -60,6 +60,24 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.add_listener(Listener::adopt(socket.into(), Box::new(make))?)
     }
 
+    /// Takes over a socket that listens already and that other loops watch as well. Of the loops that do it this way a
+    /// connection wakes one, or some; of those that use [`listen_on`](Reactor::listen_on) it wakes all, and all but one of
+    /// them find that nobody is there: the *thundering herd*, counted as
+    /// [`Counters::accepts_in_vain`](super::Counters::accepts_in_vain).
+    ///
+    /// # Errors
+    /// The backend cannot do that (only epoll can, `EPOLLEXCLUSIVE`): `Unsupported`. And those of `listen_on`.
+    pub fn listen_exclusively_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.refuse_while_stopping()?;
+        let mut listener = Listener::adopt(socket.into(), Box::new(make))?;
+        listener.exclusive = true;
+        self.add_listener(listener)
+    }
+
     fn add_listener(&mut self, mut listener: Listener<P>) -> io::Result<ListenerId> {
         self.begin_again();
         let entry = self.listeners.vacant_entry();
@@ -99,6 +117,11 @@ impl<P: Protocol + 'static> Reactor<P> {
     fn watch_listener(&mut self, place: usize) -> io::Result<()> {
         let Some(listener) = self.listeners.get_mut(place) else { return Ok(()) };
         if listener.watched || listener.resting || self.full {
+            return Ok(());
+        }
+        if listener.exclusive {
+            self.driver.selector.register_exclusively(listener.socket.as_fd(), listener.key)?;
+            listener.watched = true;
             return Ok(());
         }
         let registration = Registration {
@@ -167,7 +190,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Accepts until nobody waits, the budget is used up, or there are as many connections as allowed.
     pub(super) fn accept_some(&mut self, place: usize) {
-        for _ in 0..ACCEPT_BUDGET {
+        for accepted in 0..ACCEPT_BUDGET {
             if self.connections.len() >= self.outside.limits.connections {
                 self.full = true;
                 self.places_of_listeners().for_each(|place| self.unwatch_listener(place));
@@ -181,7 +204,10 @@ impl<P: Protocol + 'static> Reactor<P> {
                     self.admit(place, socket, &Address::from(&peer));
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Nobody => return,
+                    AcceptError::Nobody => {
+                        self.outside.counters.accepts_in_vain += u64::from(accepted == 0);
+                        return;
+                    }
                     AcceptError::Skip => {}
                     AcceptError::NoDescriptors => {
                         match self.reserve.shed(&listener.socket) {

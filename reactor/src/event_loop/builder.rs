@@ -47,6 +47,7 @@ pub struct Builder<P: Protocol> {
     watermarks: Watermarks,
     read_budget: usize,
     mailbox: usize,
+    measure_waits: bool,
     observer: Option<Observer>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -59,6 +60,7 @@ impl<P: Protocol + 'static> Builder<P> {
             watermarks: Watermarks::default(),
             read_budget: 64 * 1024,
             mailbox: 65_536,
+            measure_waits: false,
             observer: None,
             protocol: PhantomData,
         }
@@ -95,6 +97,12 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
+    /// Whether [`Counters::waited`](super::Counters::waited) is measured, which costs two readings of the clock in each turn.
+    pub fn measure_waits(mut self, measure: bool) -> Builder<P> {
+        self.measure_waits = measure;
+        self
+    }
+
     /// Who hears of what an operator should know; see [`Notice`]. Called on the loop's thread: it must be quick.
     pub fn on_notice(mut self, observer: impl FnMut(&Notice<'_>) + 'static) -> Builder<P> {
         self.observer = Some(Observer(Box::new(observer)));
@@ -121,6 +129,7 @@ impl<P: Protocol + 'static> Builder<P> {
             mailbox,
             letters: VecDeque::new(),
             spawner: Spawner::default(),
+            measure_waits: self.measure_waits,
             observer: self.observer,
             batch: Vec::with_capacity(256),
             dispatched: 0,

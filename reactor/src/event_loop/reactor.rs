@@ -96,6 +96,7 @@ pub struct Reactor<P: Protocol> {
     pub(super) mailbox: Arc<Mailbox<P>>,
     pub(super) letters: VecDeque<Letter<P>>,
     pub(super) spawner: Spawner<P>,
+    pub(super) measure_waits: bool,
     pub(super) observer: Option<Observer>,
 
     /// What the last wait reported, and how much of it is dispatched.
@@ -212,11 +213,16 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
+        let began = self.measure_waits.then(clock::now);
         match self.driver.selector.wait(&mut self.batch, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.batch.clear(),
             result => result?,
         }
         self.outside.forget_now();
+        if let Some(began) = began {
+            let waited = self.outside.now() - began;
+            self.outside.counters.waited += waited;
+        }
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;

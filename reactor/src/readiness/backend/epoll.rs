@@ -90,6 +90,12 @@ impl Selector for Epoll {
         }
     }
 
+    fn register_exclusively(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        // RDHUP may not be asked for besides (epoll_ctl(2), "EPOLLEXCLUSIVE"), and a socket that listens has none.
+        let event = Event::new(key, sys::IN | sys::EXCLUSIVE);
+        sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), event)
+    }
+
     // # Reregister
 
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {

@@ -28,6 +28,12 @@ pub(crate) trait Selector {
     /// Starts watching `fd`. `AlreadyExists` if it is watched.
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
 
+    /// Starts watching a socket that listens, as several loops may: a connection wakes one of them (or some), not all.
+    /// `Unsupported` where the kernel has no such thing.
+    fn register_exclusively(&self, _fd: BorrowedFd<'_>, _key: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Replaces what is watched for. `NotFound` if it is not watched. What is ready now is reported again.
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
 
@@ -240,6 +246,14 @@ impl Selector for AnySelector {
             "register",
             fd,
             registration.key,
+        ))
+    }
+
+    fn register_exclusively(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        dispatch!(self, selector => selector.register_exclusively(fd, key)).map_err(self.explain(
+            "register exclusively",
+            fd,
+            key,
         ))
     }
 
