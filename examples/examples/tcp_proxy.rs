@@ -46,8 +46,6 @@ const MESSAGES_EACH: usize = 4;
 /// reached: there an end would stop *reading*, too, but whoever does not read may still have much to send.
 const MOST_UNSENT: usize = 64 * 1024;
 const WATERMARKS: Watermarks = Watermarks { high: 16 * MOST_UNSENT, low: MOST_UNSENT / 4 };
-/// Time for TARGET to accept.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Time for what is under way after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -63,6 +61,9 @@ struct Options {
     /// Hang up on both ends when nothing has moved for so long: 30s, 5m, off
     #[arg(long, value_name = "D", default_value = "5m", value_parser = duration)]
     idle_timeout: Span,
+    /// Try the next address of TARGET, or give up, when one has not accepted for so long
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
+    connect_timeout: Span,
     #[command(flatten)]
     wait_with: WaitWith,
 }
@@ -90,7 +91,7 @@ fn serve(options: &Options) -> io::Result<()> {
     let limits = Limits {
         connections: MOST_CONNECTIONS,
         idle: options.idle_timeout,
-        connect_time: Some(CONNECT_TIME),
+        connect_time: options.connect_timeout,
         ..Limits::default()
     };
     let mailbox = MOST_CONNECTIONS * MESSAGES_EACH; // never full
