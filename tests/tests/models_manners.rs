@@ -168,11 +168,13 @@ fn a_child_that_is_killed_in_a_conversation_takes_only_that_with_it() {
         assert_eq!(victim.ask(QUESTION), "Complex.");
         let busy = server.children().into_iter().find(|child| {
             let sockets = fs::read_dir(format!("/proc/{child}/fd")).into_iter().flatten().flatten();
-            let port = victim.0.local_addr().unwrap().port();
+            let ends =
+                [server.address(), victim.0.local_addr().unwrap()].map(|end| format!(":{:04X}", end.port()));
             let connections = fs::read_to_string(format!("/proc/{child}/net/tcp")).unwrap_or_default();
             let inode = connections.lines().find_map(|line| {
                 let fields: Vec<&str> = line.split_whitespace().collect();
-                fields[2].ends_with(&format!(":{port:04X}")).then(|| fields[9].to_owned())
+                let is_ours = fields[1].ends_with(&ends[0]) && fields[2].ends_with(&ends[1]);
+                is_ours.then(|| fields[9].to_owned())
             });
             let wanted = format!("socket:[{}]", inode.unwrap_or_default());
             let mut targets = sockets.filter_map(|entry| fs::read_link(entry.path()).ok());

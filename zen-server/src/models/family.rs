@@ -109,6 +109,7 @@ impl<'a> Family<'a> {
             return Ok(()); // it died before it could be asked about
         }
         self.children.clear(); // the ends of the siblings' channels
+        self.doors.clear(); // should the parent be killed, its address is not kept from its successor
         let _ = self.job.settings.tally.take(); // what the parent counted
         // In this order no signal is lost: until here the parent's handlers ran, in this process's own copy.
         let signals = Signals::of_a_child()?;

@@ -136,6 +136,9 @@ pub fn refusal(options: &Options) -> Option<String> {
         {
             "waits in accept(2) and recv(2), not for readiness: --backend does not go with it"
         }
+        Options { trace: true, .. } if matches!(model, Model::Callback | Model::Framed) => {
+            "is the reactor in other clothes: --trace is for --model reactor"
+        }
         Options { trace: true, .. } if !model.is_reactor() && model != Model::Single => {
             "does several things at a time: --trace is for --model single and for a single loop"
         }

@@ -114,8 +114,8 @@ where
     let workers = Workers::start(count, build).map_err(Failure::of("the event loops"))?;
     job.announce(&**doors);
     let handles = workers.handles().to_vec();
-    let (doors, grace, first) = (Arc::clone(doors), job.grace, Arc::clone(&signals));
-    std::thread::spawn(move || {
+    let (grace, first, outer) = (job.grace, Arc::clone(&signals), Arc::clone(doors));
+    let stop = std::thread::spawn(move || {
         first.wait();
         info!("stopping: at most {grace:?} for requests in progress");
         let (gone, all_gone) = mpsc::channel::<Infallible>();
@@ -126,9 +126,12 @@ where
         }
         drop(gone);
         let _ = all_gone.recv(); // nobody watches the doors any more
-        doors.iter().for_each(Door::close);
+        outer.iter().for_each(Door::close);
     });
-    let counters = workers.join().map_err(Failure::of("an event loop failed"))?;
+    let counters = workers.join();
+    doors.iter().for_each(Door::remove_path);
+    let counters = counters.map_err(Failure::of("an event loop failed"))?;
+    let _ = stop.join(); // loops end in order after a signal only
     drop(signals); // until here the second one ends the process
     for (number, Counters { accepted, accepts_in_vain, .. }) in counters.iter().enumerate() {
         info!("worker {number} : {accepted} times, woken {accepts_in_vain} times in vain");
