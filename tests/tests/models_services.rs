@@ -98,6 +98,15 @@ on_every_model! {
         }
     }
 
+    fn one_shot_means_one(model) {
+        let server = Server::of(model, "bytes", &["--one-shot"]);
+        let mut client = server.connect();
+        client.send("100\n200\n");
+        let mut heard = Vec::new();
+        client.0.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard.len(), 100);
+    }
+
     fn who_aborts_disturbs_nobody(model) {
         let server = Server::of(model, "bytes", &[]);
         for _ in 0..20 {

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod prefork;
 pub mod prethreaded;
 pub mod reactor;
+mod refusals;
 pub mod single;
 pub mod threads;
 pub mod trace;
@@ -24,7 +25,6 @@ pub mod trace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::reactor::Backend;
 use ::reactor::event_loop::{ConnectionId, Limits};
 use clap::ValueEnum;
 use tracing::info;
@@ -32,6 +32,8 @@ use zen_server::services::{Serve, Settings, Totals, bytes, echo, panics, zen};
 
 use crate::listening::{self, Door};
 use crate::options::{Accept, Options, Service};
+
+pub use refusals::refusal;
 
 /// How long requests in progress may take to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -89,70 +91,6 @@ impl Model {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
-}
-
-/// Why a model does not do what the options ask for, in one line.
-pub fn refusal(options: &Options) -> Option<String> {
-    let model = options.model;
-    let why = match options {
-        Options { max_connections: None, .. } if matches!(model, Model::Threads | Model::Fork) => {
-            "needs --max-connections: each connection costs a thread or a process, and who connects often enough would end it all"
-        }
-        Options { max_connections: Some(_), .. } if model.has_workers() => {
-            "holds as many connections as it has workers: say --workers instead of --max-connections"
-        }
-        Options { max_connections: Some(_), .. } if matches!(model, Model::Single | Model::Inetd) => {
-            "holds one connection at a time, or as many as come: --max-connections does not go with it"
-        }
-        Options { max_connections: Some(most), .. } if (*most as usize) < options.workers() => {
-            "divides --max-connections among its --workers: there must be one for each at least"
-        }
-        Options { max_per_ip: Some(_), .. } if model == Model::Prefork || model == Model::Inetd => {
-            "cannot count --max-per-ip: its processes accept without knowing of each other"
-        }
-        Options { max_per_ip: Some(_), .. } if model.is_reactor() && options.workers() > 1 => {
-            "cannot count --max-per-ip with several --workers: its loops share nothing"
-        }
-        Options { workers: Some(_), .. } if !model.has_workers() && !model.is_reactor() => {
-            "has no workers to choose a number of: --workers does not go with it"
-        }
-        Options { queue: Some(_), .. } if model != Model::Pool => "has no queue: --queue is for --model pool",
-        Options { accept: Accept::Exclusive | Accept::Reuseport, .. } if !model.has_acceptors() => {
-            "has one acceptor: --accept does not go with it"
-        }
-        Options { accept: Accept::Exclusive, .. } if !model.is_reactor() => {
-            "blocks in accept(2), where the kernel wakes one waiter anyway: --accept exclusive is for loops"
-        }
-        Options { accept: Accept::Exclusive, backend, .. }
-            if backend.resolve().ok() != Some(Backend::Epoll) =>
-        {
-            "needs --backend epoll for --accept exclusive: no other interface wakes only one"
-        }
-        Options { accept: Accept::Reuseport, unix: Some(_), .. } => {
-            "cannot have --accept reuseport with --unix: a path is bound once"
-        }
-        Options { backend, .. }
-            if *backend != Backend::Auto && !model.is_reactor() && model != Model::Inetd =>
-        {
-            "waits in accept(2) and recv(2), not for readiness: --backend does not go with it"
-        }
-        Options { trace: true, .. } if matches!(model, Model::Callback | Model::Framed) => {
-            "is the reactor in other clothes: --trace is for --model reactor"
-        }
-        Options { trace: true, .. } if !model.is_reactor() && model != Model::Single => {
-            "does several things at a time: --trace is for --model single and for a single loop"
-        }
-        Options { trace: true, .. } if options.workers() > 1 => {
-            "does several things at a time: --trace is for one worker"
-        }
-        Options { host, port, unix, .. }
-            if model == Model::Inetd && (host.is_some() || port.is_some() || unix.is_some()) =>
-        {
-            "is given its socket by whoever starts it: HOST, --port and --unix do not go with it"
-        }
-        _ => return None,
-    };
-    Some(format!("--model {} {why}", model.name()))
 }
 
 /// Why a server does not run.
