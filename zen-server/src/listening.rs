@@ -63,8 +63,9 @@ impl Door {
 
     /// Nobody comes in any more, and who blocks in accept(2), in whatever thread or process, is woken with `EINVAL`.
     pub fn close(&self) {
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read); // refused only if it was done before
+        // In this order: who is woken may end the process.
         self.remove_path();
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read); // refused only if it was done before
     }
 
     /// Takes the path away, once: somebody else may listen there next.

@@ -118,6 +118,7 @@ impl<S: Serve> Hall<S> {
         let hall = Arc::clone(self);
         let stop = move || {
             signals.wait();
+            hall.tell_stopping(grace); // first: who is woken by a closing door may end the process
             doors.iter().for_each(|door| door.close());
             let all_left = hall.stop(grace);
             if hall.parent.is_some() || !all_left {
@@ -131,14 +132,18 @@ impl<S: Serve> Hall<S> {
         thread::Builder::new().name("signals".to_owned()).spawn(stop).map(drop)
     }
 
+    fn tell_stopping(&self, grace: Duration) {
+        if self.parent.is_none() {
+            let guests = self.state().here.len();
+            info!("stopping: {guests} connected, at most {grace:?} for requests in progress");
+        }
+    }
+
     /// Asks everybody to leave; whether they did.
     fn stop(&self, grace: Duration) -> bool {
         let mut state = self.state();
         state.stopping = true;
         self.changed.notify_all();
-        if self.parent.is_none() {
-            info!("stopping: {} connected, at most {grace:?} for requests in progress", state.here.len());
-        }
         state.here.values().for_each(|seat| seat.leave());
         let somebody = |state: &mut State| !state.here.is_empty();
         (state, _) =

@@ -94,7 +94,8 @@ impl<P> Traced<P> {
         let result = method(&mut self.protocol);
         let took = began.elapsed();
         self.busy += took;
-        tell(Some(began - self.began), name, &format!("{bytes} bytes"), took, Location::caller());
+        let bytes = if name == "received" { format!("{bytes} bytes") } else { String::new() };
+        tell(Some(began - self.began), name, &bytes, took, Location::caller());
         result
     }
 }
