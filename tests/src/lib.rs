@@ -260,8 +260,15 @@ impl Process {
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
+        self.wait_while(|| {})
+    }
+
+    /// Waits for its end, and does something every now and then until it has come.
+    #[track_caller]
+    pub fn wait_while(&mut self, mut doing: impl FnMut()) -> ExitStatus {
         let mut status = None;
         wait_until("a process ended", || {
+            doing();
             status = self.0.try_wait().expect("it is our child");
             status.is_some()
         });
