@@ -41,14 +41,15 @@ impl Client {
             self.ended = length == 0; // perhaps it shut down one direction only: answers still go out
             self.asked.extend_from_slice(&buffer[..length]);
         }
-        let question = |asked: &[u8]| match asked.iter().position(|&byte| byte == b'?') {
-            None if asked.len() <= LONGEST_QUESTION => None,
-            end => Some(end.map_or(asked.len(), |at| at + 1)),
-        };
-        while let (false, Some(length)) = (self.ended, question(&self.asked)) {
-            let answer = Answer::to(&self.asked.drain(..length).collect::<Vec<u8>>());
+        while !self.ended {
+            let end = self.asked.iter().position(|&byte| byte == b'?').unwrap_or(self.asked.len());
+            self.ended = end >= LONGEST_QUESTION;
+            let answer = match self.asked.get(end) {
+                _ if self.ended => Answer::TooLong,
+                Some(_) => Answer::to(&self.asked.drain(..=end).collect::<Vec<u8>>()[..end]),
+                None => break,
+            };
             self.answered.extend_from_slice(answer.text().as_bytes());
-            self.ended = answer == Answer::TooLong;
         }
         let sent = self.stream.write(&self.answered)?; // perhaps a part: the rest when it is writable
         self.answered.drain(..sent);
@@ -85,9 +86,8 @@ fn serve(options: &Options) -> io::Result<()> {
             }
             let Some(client) = clients.get_mut(&token) else { continue };
             let before = client.interest();
-            let stays =
-                client.go_on().unwrap_or_else(|error| matches!(error.kind(), WouldBlock | Interrupted));
-            if !stays {
+            let is_here = client.go_on().unwrap_or_else(|e| matches!(e.kind(), WouldBlock | Interrupted));
+            if !is_here {
                 poll.registry().deregister(&mut client.stream)?;
                 clients.remove(&token);
             } else if before != client.interest() {

@@ -28,12 +28,16 @@ use clap::Parser;
 use reactor::event::Event;
 use reactor::event_loop::adapter::{Delimited, Frames};
 use reactor::event_loop::{
-    CloseReason, ConnectionId, Context, Reactor, Source, SourceContext, SourceId, Timer,
+    CloseReason, ConnectionId, Context, Reactor, Source, SourceContext, SourceId, Timer, Watermarks,
 };
 use zen_examples::{Typed, WaitWith, fail, parse, resolve, stop_on_signal};
 
 /// Bytes of the longest message that is shown.
 const LONGEST_MESSAGE: usize = 128 * 1024;
+/// At so many bytes that the server has not taken the keyboard waits. The loop's own mark lies far above: there it would stop
+/// *reading*, too, and if the server did the same, both would wait for each other for ever.
+const MOST_UNSENT: usize = 64 * 1024;
+const WATERMARKS: Watermarks = Watermarks { high: 16 * MOST_UNSENT, low: MOST_UNSENT / 4 };
 /// After the end of the input, the server may be silent for so long before we leave.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -66,8 +70,12 @@ struct Shared {
 
 fn main() {
     let options: Options = parse();
-    let mut reactor =
-        options.wait_with.builder::<Delimited<Conversation>>().build().unwrap_or_else(|error| fail(error));
+    let mut reactor = options
+        .wait_with
+        .builder::<Delimited<Conversation>>()
+        .watermarks(WATERMARKS)
+        .build()
+        .unwrap_or_else(|error| fail(error));
     let shared = Rc::<Shared>::default();
     // Nobody is waiting for anything else yet, so this may block.
     let stream = TcpStream::connect(&*resolve(&options.host, options.port)).unwrap_or_else(|error| {
@@ -201,7 +209,7 @@ impl Frames for Conversation {
         match typed {
             FromKeyboard::Said(messages) => {
                 cx.write(&messages);
-                if cx.room() == 0 {
+                if cx.unsent() >= MOST_UNSENT {
                     self.shared.is_full.set(true);
                     cx.notify_drained();
                 }

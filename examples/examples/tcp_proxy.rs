@@ -11,11 +11,12 @@
 //! send messages:
 //!
 //! * `Bytes`: what one end has received. It stops reading until the other end says `More`, and that comes when what the other
-//!   end has unsent is little again. So a fast sender waits for a slow receiver, and a connection never costs more than the
-//!   high-water mark and one read per direction, however much goes through it.
+//!   end has unsent is little again. So a fast sender waits for a slow receiver, and each direction costs two reads of memory
+//!   at most (128 KiB), however much goes through it, and whatever the other direction does.
 //! * `Finished`: the peer of one end has finished sending (FIN). The other end passes that on (half-close), and the opposite
 //!   direction goes on: `nc -N` sends its question, finishes, and still gets the answer.
-//! * `Broken`: one end was reset or otherwise lost. The other one is reset, because a FIN would tell its peer that it has got everything.
+//! * `Broken`: one end was reset or otherwise lost. The other one is reset, because a FIN would tell its
+//!   peer that it has got everything.
 //!
 //! The connection to TARGET is opened with a `Spawner`, because callbacks cannot reach the reactor itself. TARGET's addresses
 //! are tried one after the other; until one of them answers, nothing is read from the client.
@@ -27,7 +28,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
-use reactor::event_loop::{CloseReason, ConnectionId, Context, Limits, Protocol, Reactor, Spawner};
+use reactor::event_loop::{
+    CloseReason, ConnectionId, Context, Limits, Protocol, Reactor, Spawner, Watermarks,
+};
 use reactor::net::Address;
 use tracing::{info, warn};
 use zen_examples::{
@@ -39,8 +42,10 @@ use zen_server::command_line::duration;
 const MOST_CONNECTIONS: usize = 100_000;
 /// Messages that one end can have under way: bytes, more, finished, broken.
 const MESSAGES_EACH: usize = 4;
-/// Time for TARGET to accept.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// With so many bytes unsent, an end takes no more from the other. The loop's own mark lies so far above that it is never
+/// reached: there an end would stop *reading*, too, but whoever does not read may still have much to send.
+const MOST_UNSENT: usize = 64 * 1024;
+const WATERMARKS: Watermarks = Watermarks { high: 16 * MOST_UNSENT, low: MOST_UNSENT / 4 };
 /// Time for what is under way after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -56,6 +61,9 @@ struct Options {
     /// Hang up on both ends when nothing has moved for so long: 30s, 5m, off
     #[arg(long, value_name = "D", default_value = "5m", value_parser = duration)]
     idle_timeout: Span,
+    /// Try the next address of TARGET, or give up, when one has not accepted for so long
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
+    connect_timeout: Span,
     #[command(flatten)]
     wait_with: WaitWith,
 }
@@ -83,11 +91,12 @@ fn serve(options: &Options) -> io::Result<()> {
     let limits = Limits {
         connections: MOST_CONNECTIONS,
         idle: options.idle_timeout,
-        connect_time: Some(CONNECT_TIME),
+        connect_time: options.connect_timeout,
         ..Limits::default()
     };
     let mailbox = MOST_CONNECTIONS * MESSAGES_EACH; // never full
-    let mut reactor: Reactor<End> = options.wait_with.builder().limits(limits).mailbox(mailbox).build()?;
+    let mut reactor: Reactor<End> =
+        options.wait_with.builder().limits(limits).watermarks(WATERMARKS).mailbox(mailbox).build()?;
     let target = Rc::new(Target { addresses: resolve(host, *port), spawner: reactor.spawner() });
     let listener = reactor.listen_on(options.listen.bind(2060), move |incoming| {
         Some(End::new(&Rc::new(Link::new(&target, incoming.peer))))
@@ -234,9 +243,10 @@ impl Protocol for End {
         match message {
             FromOther::Bytes(bytes) => {
                 cx.write_owned(bytes);
-                match cx.room() {
-                    0 => cx.notify_drained(),
-                    _ => drop(self.tell(FromOther::More, cx)),
+                if cx.unsent() >= MOST_UNSENT {
+                    cx.notify_drained();
+                } else {
+                    self.tell(FromOther::More, cx);
                 }
             }
             FromOther::More => cx.resume_reading(),

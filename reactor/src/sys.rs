@@ -119,6 +119,8 @@ mod flags {
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
     pub(crate) const EDGE: u32 = libc::EPOLLET as u32;
+    /// epoll(7) only: of the sets that watch a descriptor, not all are told.
+    pub(crate) const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
     pub(crate) const ONE_SHOT: u32 = libc::EPOLLONESHOT as u32;
 }
 pub(crate) use flags::*;
@@ -248,6 +250,14 @@ fn timespec(duration: Duration) -> libc::timespec {
     }
 }
 
+/// Starts a thread (pthread_create(3)).
+pub(crate) fn spawn_thread<R: Send + 'static>(
+    name: String,
+    run: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<R>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
 // ----------------------------------------------------------------------------------------------------------- waking
 
 /// A counter in the kernel that is readable while it is not zero (eventfd(2)).
@@ -296,10 +306,10 @@ impl TimerFd {
         std::os::fd::AsFd::as_fd(&self.0)
     }
 
-    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it); `None` disarms it. Setting it also
-    /// forgets an expiration nobody read.
-    pub(crate) fn set(&self, delay: Option<Duration>) -> io::Result<()> {
-        let value = timespec(delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1))));
+    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it). Setting it also forgets an expiration
+    /// nobody read.
+    pub(crate) fn set(&self, delay: Duration) -> io::Result<()> {
+        let value = timespec(delay.max(Duration::from_nanos(1)));
         let once = libc::itimerspec { it_interval: timespec(Duration::ZERO), it_value: value };
         // SAFETY: `once` outlives the call, and a null old value is allowed.
         unsafe { syscall!(timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())) }
@@ -526,6 +536,11 @@ pub(crate) fn time_to_live(fd: BorrowedFd<'_>) -> io::Result<u32> {
 /// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
+}
+
+/// `SO_REUSEPORT` (socket(7)): several sockets may listen at one address, and the kernel deals the connections out.
+pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.

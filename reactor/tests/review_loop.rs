@@ -500,3 +500,20 @@ fn no_more_connections_are_allowed_than_ids_can_name() {
     reactor.adopt(ours, script).expect("a connection");
     assert_eq!(most.get(), ConnectionId::MOST);
 }
+
+#[test]
+fn a_shutdown_within_a_turn_ends_the_run_around_it_too() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    reactor.after(Duration::ZERO, |reactor| {
+        reactor.shutdown(Duration::ZERO);
+        reactor.run().expect("the inner run");
+    });
+    reactor.run().expect("the outer run");
+}
+
+#[test]
+fn a_shutdown_that_a_timer_begins_without_connections_needs_no_grace() {
+    let mut reactor = a_loop(Backend::Auto, Limits::default());
+    reactor.after(Duration::ZERO, |reactor| reactor.shutdown(Duration::from_secs(1_000_000)));
+    reactor.run().expect("the end");
+}

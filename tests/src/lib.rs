@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -54,6 +54,76 @@ macro_rules! on_every_backend {
     )*};
 }
 
+/// One of the server's models, and what it needs on the command line.
+#[derive(Copy, Clone, Debug)]
+pub struct Model {
+    /// What follows `--model`, and what it needs besides.
+    pub arguments: &'static [&'static str],
+    /// How many it serves at once, at least.
+    pub at_once: usize,
+}
+
+impl Model {
+    /// All that can be started from a command line.
+    pub const NAMES: [&str; 11] = [
+        "reactor",
+        "reactor_workers",
+        "callback",
+        "framed",
+        "single",
+        "threads",
+        "prethreaded",
+        "pool",
+        "fork",
+        "prefork",
+        "fd-passing",
+    ];
+
+    /// The model of this name (with two workers: `reactor_workers`), set up for tests.
+    #[must_use]
+    pub fn named(name: &str) -> Model {
+        let (arguments, at_once): (&[&str], usize) = match name {
+            "reactor" => (&["reactor"], 1000),
+            "reactor_workers" => (&["reactor", "--workers", "2"], 1000),
+            "callback" => (&["callback"], 1000),
+            "framed" => (&["framed"], 1000),
+            "single" => (&["single"], 1),
+            "threads" => (&["threads", "--max-connections", "300"], 300),
+            "prethreaded" => (&["prethreaded"], 4),
+            "pool" => (&["pool"], 4),
+            "fork" => (&["fork", "--max-connections", "50"], 50),
+            "prefork" => (&["prefork"], 4),
+            "fd-passing" => (&["fd-passing"], 4),
+            other => panic!("no model {other}"),
+        };
+        Model { arguments, at_once }
+    }
+}
+
+/// Writes one test per model: `on_every_model! { fn name(model) { … } }` makes `name::reactor` and so on, with `model` bound to
+/// a [`Model`].
+#[macro_export]
+macro_rules! on_every_model {
+    ($($(#[$attribute:meta])* fn $name:ident($model:ident) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+            $(#[$attribute])*
+            fn with($model: $crate::Model) $body
+            $crate::on_every_model!(@tests reactor reactor_workers callback framed single threads prethreaded pool fork prefork);
+            #[test]
+            fn fd_passing() {
+                with($crate::Model::named("fd-passing"));
+            }
+        }
+    )*};
+    (@tests $($model:ident)*) => {$(
+        #[test]
+        fn $model() {
+            with($crate::Model::named(stringify!($model)));
+        }
+    )*};
+}
+
 /// Waits until `condition` holds; panics with `what` if that takes longer than [`PATIENCE`].
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -70,10 +140,18 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// is a no-op if they are fresh.
 pub fn program(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(build_programs).join(name)
+    DIRECTORY
+        .get_or_init(|| build(&["--package", "zen-server", "--package", "zen-client", "--bins"]))
+        .join(name)
 }
 
-fn build_programs() -> PathBuf {
+/// The path of one of the examples, likewise.
+pub fn example(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| build(&["--package", "zen-examples", "--examples"])).join("examples").join(name)
+}
+
+fn build(what: &[&str]) -> PathBuf {
     // target/PROFILE/deps/test-0123456789abcdef
     let test = env::current_exe().expect("a process knows its program");
     let directory = test.parent().and_then(Path::parent).expect("tests are built into PROFILE/deps");
@@ -83,17 +161,8 @@ fn build_programs() -> PathBuf {
         Some(profile) => profile,
     };
     let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "zen-server",
-            "--package",
-            "zen-client",
-            "--bins",
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(what)
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
         .arg("--target-dir")
@@ -106,7 +175,16 @@ fn build_programs() -> PathBuf {
 
 /// A command that runs one of the programs, away from the environment and the input of whoever runs the test.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program(name));
+    isolated(&program(name), arguments)
+}
+
+/// The same for one of the examples.
+pub fn example_command(name: &str, arguments: &[&str]) -> Command {
+    isolated(&example(name), arguments)
+}
+
+fn isolated(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env_remove("REACTOR_BACKEND").env_remove("CARGO").stdin(Stdio::null());
     command
 }
@@ -164,6 +242,11 @@ impl Process {
         self.0.id()
     }
 
+    /// Its standard input, once, if it is a pipe.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.0.stdin.take()
+    }
+
     /// Its standard output, once, if it is a pipe.
     pub fn stdout(&mut self) -> ChildStdout {
         self.0.stdout.take().expect("it is piped")
@@ -207,7 +290,7 @@ pub fn signal(process: u32, name: &str) {
     });
 }
 
-/// A running `zen-server`.
+/// A running `zen-server`, or an example that listens.
 #[derive(Debug)]
 pub struct Server {
     process: Process,
@@ -226,6 +309,20 @@ impl Server {
             all.extend(["-p", "0"]);
         }
         Server::from_command(command("zen-server", &all), 1)
+    }
+
+    /// Starts one of its services with one of its models.
+    #[track_caller]
+    pub fn of(model: Model, service: &str, arguments: &[&str]) -> Server {
+        Server::start(&[&["--service", service, "--model"], model.arguments, arguments].concat())
+    }
+
+    /// Starts one of the examples instead, at a free port, and waits until it listens.
+    #[track_caller]
+    pub fn example(name: &str, arguments: &[&str]) -> Server {
+        let mut command = example_command(name, &["-p", "0"]);
+        command.args(arguments);
+        Server::from_command(command, 1)
     }
 
     /// Starts it and waits for as many lines that say where it listens.
@@ -316,6 +413,20 @@ impl Server {
     /// Its process number.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Its child processes, zombies included.
+    pub fn children(&self) -> Vec<u32> {
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id)).unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+
+    /// How much memory it has, in KiB: `VmRSS` of proc_pid_status(5).
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).expect("Linux counts it")
     }
 
     /// How many descriptors it has open.

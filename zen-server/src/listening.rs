@@ -2,53 +2,128 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, process};
 
-use reactor::event_loop::{Incoming, Reactor};
-use reactor::net::Address;
+use reactor::net::{self, Address};
+use rustix::net::Shutdown;
 use tracing::warn;
-use zen_server::services::zen::{Conversation, Service};
 
-use crate::options::Options;
+use crate::options::{Accept, Options};
 
-/// Opens every socket the options ask for; where they listen.
+/// A socket that listens. Dropped, it takes its path away, if it has one.
+#[derive(Debug)]
+pub struct Door {
+    socket: OwnedFd,
+    address: Address,
+    /// The process that made the path (a child that inherited the socket leaves it alone), and what it put there.
+    made: (u32, Option<(u64, u64)>),
+    closed: AtomicBool,
+}
+
+impl Door {
+    fn open(address: &Address, reuse_port: bool) -> io::Result<Door> {
+        let socket = net::listen(address, reuse_port)?;
+        let address = match address {
+            // Port 0 has become one.
+            Address::Inet(_) => Address::Inet(rustix::net::getsockname(&socket)?.try_into()?),
+            Address::Unix(_) => address.clone(),
+        };
+        let made = (process::id(), identity(&address));
+        Ok(Door { socket, address, made, closed: AtomicBool::new(false) })
+    }
+
+    /// Another socket at the same address, with a backlog of its own. Both must reuse the port.
+    pub fn another(&self) -> io::Result<Door> {
+        Door::open(&self.address, true)
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A duplicate of the socket, for whoever accepts from it on their own.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    /// Whether accepting waits until somebody comes.
+    pub fn set_blocking(&self, blocking: bool) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.socket, !blocking)?;
+        if let Address::Inet(_) = self.address {
+            // What is accepted inherits it. All that one call of a protocol writes goes out at once.
+            rustix::net::sockopt::set_tcp_nodelay(&self.socket, true)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody comes in any more, and who blocks in accept(2), in whatever thread or process, is woken with `EINVAL`.
+    pub fn close(&self) {
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read); // refused only if it was done before
+        self.remove_path();
+    }
+
+    /// Takes the path away, once: somebody else may listen there next.
+    pub fn remove_path(&self) {
+        if let (Address::Unix(path), false) = (&self.address, self.closed.swap(true, Ordering::Relaxed)) {
+            // Somebody may have put another socket there.
+            if self.made == (process::id(), identity(&self.address)) {
+                let _ = fs::remove_file(path); // it may be gone already
+            }
+        }
+    }
+}
+
+/// Which file stands at an address, if it is a path.
+fn identity(address: &Address) -> Option<(u64, u64)> {
+    let Address::Unix(path) = address else { return None };
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
+}
+
+impl AsFd for Door {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.remove_path();
+    }
+}
+
+/// Opens every socket the options ask for.
 ///
 /// # Errors
 /// One line: what could not be done, and what may help.
-pub fn listen(
-    reactor: &mut Reactor<Conversation>,
-    options: &Options,
-    service: &Rc<Service>,
-) -> Result<Vec<Address>, String> {
-    let mut listening = match options.tcp_host() {
-        Some(host) => listen_at_host(reactor, host, options.port(), service)?,
+pub fn open(options: &Options) -> Result<Vec<Door>, String> {
+    let reuse_port = options.accept == Accept::Reuseport;
+    let mut doors = match options.tcp_host() {
+        Some(host) => open_at_host(host, options.port(), reuse_port)?,
         None => Vec::new(),
     };
     if let Some(path) = &options.unix {
-        let address = open(reactor, path.as_path().into(), service);
-        listening.push(address.map_err(|error| explain_unix(&error, path))?);
+        let door = Door::open(&path.as_path().into(), false);
+        doors.push(door.map_err(|error| explain_unix(&error, path))?);
     }
-    Ok(listening)
+    Ok(doors)
 }
 
 /// Listens at every address the host has, all at the same port. Those this machine lacks (`localhost` may stand for `::1`
 /// where there is no IPv6) are left out, if one is left.
-fn listen_at_host(
-    reactor: &mut Reactor<Conversation>,
-    host: &str,
-    mut port: u16,
-    service: &Rc<Service>,
-) -> Result<Vec<Address>, String> {
-    let (mut listening, mut lacking) = (Vec::new(), Vec::new());
+fn open_at_host(host: &str, mut port: u16, reuse_port: bool) -> Result<Vec<Door>, String> {
+    let (mut doors, mut lacking) = (Vec::new(), Vec::new());
     for ip in addresses_of(host)? {
-        match open(reactor, (ip, port).into(), service) {
-            Ok(address) => {
-                if let Address::Inet(address) = &address {
+        match Door::open(&(ip, port).into(), reuse_port) {
+            Ok(door) => {
+                if let Address::Inet(address) = door.address() {
                     port = address.port(); // 0 meant any, but the same for all
                 }
-                listening.push(address);
+                doors.push(door);
                 if ip.is_unspecified() {
                     break; // one dual-stack socket hears both families
                 }
@@ -58,10 +133,10 @@ fn listen_at_host(
         }
     }
     match lacking.first() {
-        Some(error) if listening.is_empty() => return Err(explain(error, port)),
+        Some(error) if doors.is_empty() => return Err(explain(error, port)),
         _ => lacking.iter().for_each(|error| warn!("{error}")),
     }
-    Ok(listening)
+    Ok(doors)
 }
 
 /// The addresses a host name stands for. The empty name stands for all interfaces: IPv6's wildcard, whose socket hears IPv4
@@ -84,18 +159,6 @@ fn addresses_of(host: &str) -> Result<Vec<IpAddr>, String> {
         }
     }
     Ok(addresses)
-}
-
-fn open(reactor: &mut Reactor<Conversation>, address: Address, service: &Rc<Service>) -> io::Result<Address> {
-    let service = Rc::clone(service);
-    let listener = reactor.listen(address, move |incoming: &Incoming<'_>| {
-        let peer = match incoming.peer {
-            Address::Inet(address) => Some(*address),
-            Address::Unix(_) => None,
-        };
-        Some(service.converse(peer))
-    })?;
-    Ok(reactor.local_address(listener).expect("it has just been opened").clone())
 }
 
 /// The machine has no such address, or not this family of addresses.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use reactor::Backend;
 use zen_server::command_line::{duration, in_words, one_line};
-use zen_server::services::zen;
+use zen_server::services::{Serve, Settings, bytes, echo, zen};
+
+use crate::models::{self, Model};
 
 /// The name under which the program speaks of itself.
 pub const PROGRAM: &str = "zen-server";
@@ -20,6 +22,42 @@ type Span = Option<Duration>;
 /// A count, or none.
 type Bound = Option<u32>;
 
+/// What the server says.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    /// Answers that end with `.` to questions that end with `?`
+    Zen,
+    /// As many bytes as the client asks for
+    Bytes,
+    /// What the client sends
+    Echo,
+    /// For tests.
+    #[value(hide = true)]
+    Panics,
+}
+
+impl Service {
+    /// The usual port.
+    pub fn port(self) -> u16 {
+        match self {
+            Service::Zen => zen::Service::PORT,
+            Service::Bytes => bytes::Service::PORT,
+            Service::Echo | Service::Panics => echo::Service::PORT,
+        }
+    }
+}
+
+/// How several workers share one address.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    /// All wait at one socket; a connection may wake them all (the thundering herd)
+    Shared,
+    /// All wait at one socket, and the kernel wakes one of them (EPOLLEXCLUSIVE)
+    Exclusive,
+    /// Each has a socket of its own, and the kernel deals the connections out (SO_REUSEPORT)
+    Reuseport,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   zen-server                        listen at 127.0.0.1:1060
@@ -27,26 +65,49 @@ Examples:
   zen-server localhost -p 0         at whatever port is free; the first line tells which
   zen-server --unix /run/zen.sock   on a Unix socket only; with HOST or -p on both
   zen-server --backend poll --delay 2s -v
+  zen-server --service bytes --model prefork --workers 8
+  zen-server --model threads --max-connections 100
+  zen-server --model reactor --workers 2 --accept exclusive
 
 Durations are written like 250ms, 30s, 5m, 1h. Ctrl-C or SIGTERM lets requests in progress finish, a second one does not.
 
 Exit status: 0 after a stop by signal, 1 if the server cannot run, 2 for a wrong command line,
 130 or 143 after a second SIGINT or SIGTERM.";
 
-/// Answers questions about the Zen of Python, all clients in one thread
+/// Answers questions about the Zen of Python, sends bytes, or echoes: in one thread, or in many, or in many processes
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, after_help = EXAMPLES)]
 pub struct Options {
     /// Where to listen: a name (at all its addresses), an IPv4 or IPv6 address, or '' for all interfaces [default: 127.0.0.1]
     pub host: Option<String>,
 
-    /// Port to listen at; 0 takes a free one [default: 1060]
+    /// Port to listen at; 0 takes a free one [default: 1060 for zen, 2000 for bytes, 1061 for echo]
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
 
     /// Listen on a Unix socket: instead of TCP, or besides if HOST or -p is given
     #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
+
+    /// What to say
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Service::Zen, hide_possible_values = false)]
+    pub service: Service,
+
+    /// Who waits for the clients
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Model::Reactor)]
+    pub model: Model,
+
+    /// Threads, loops or processes, for a model that has several [default: 1 loop, or 4 of the others]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
+
+    /// Connections that wait for a worker of the pool; more wait in the backlog [default: as many as workers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub queue: Option<u32>,
+
+    /// How several workers share the address
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Accept::Shared)]
+    pub accept: Accept,
 
     /// How to wait for readiness: auto, select, poll, epoll
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -71,6 +132,22 @@ pub struct Options {
     /// Let each answer take so long, as if it were expensive; other clients do not wait for it
     #[arg(long, value_name = "D", default_value = "off", value_parser = duration, allow_hyphen_values = true)]
     pub delay: Span,
+
+    /// The largest count the bytes service accepts [default: 10000000000]
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
+
+    /// Let the bytes service hang up after one answer
+    #[arg(long)]
+    pub one_shot: bool,
+
+    /// Show each step with its time and place in the source, and how much of the time was spent waiting
+    #[arg(long)]
+    pub trace: bool,
+
+    /// Append the events to a file instead of telling them on standard error
+    #[arg(long, value_name = "PATH")]
+    pub log: Option<PathBuf>,
 
     /// Report only what goes wrong
     #[arg(short, long)]
@@ -104,6 +181,9 @@ impl Options {
     /// Looks for what is right option by option and wrong together.
     fn check(&self) -> Result<(), String> {
         self.backend.resolve().map_err(|error| format!("REACTOR_BACKEND in the environment: {error}"))?;
+        if let Some(why) = self.refusal() {
+            return Err(why);
+        }
         match (self.delay, self.idle_timeout) {
             (Some(delay), Some(idle)) if delay >= idle => Err(format!(
                 "--delay {} outlasts --idle-timeout {}, so nobody would get an answer; choose a longer --idle-timeout, or off",
@@ -114,9 +194,42 @@ impl Options {
         }
     }
 
+    /// Why these options do not go together, if they do not.
+    fn refusal(&self) -> Option<String> {
+        let says_bytes = self.service == Service::Bytes;
+        match self {
+            Options { delay: Some(_), service, .. } if *service != Service::Zen => {
+                Some("--delay is for --service zen: only its answers can be expensive".to_owned())
+            }
+            Options { max_bytes: Some(_), .. } if !says_bytes => {
+                Some("--max-bytes is for --service bytes".to_owned())
+            }
+            Options { one_shot: true, .. } if !says_bytes => {
+                Some("--one-shot is for --service bytes".to_owned())
+            }
+            _ => models::refusal(self),
+        }
+    }
+
     /// The port asked for, or the usual one.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(zen::DEFAULT_PORT)
+        self.port.unwrap_or(self.service.port())
+    }
+
+    /// How many workers, for a model that has several.
+    pub fn workers(&self) -> usize {
+        self.workers.map_or(self.model.usual_workers(), |workers| workers as usize)
+    }
+
+    /// What the service is to be like.
+    pub fn settings(&self) -> Settings {
+        let usual = Settings::default();
+        Settings {
+            delay: self.delay,
+            largest: self.max_bytes.unwrap_or(usual.largest),
+            one_shot: self.one_shot,
+            ..usual
+        }
     }
 
     /// Where to listen over TCP, if at all.

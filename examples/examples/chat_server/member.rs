@@ -119,8 +119,8 @@ impl<R: Room> Frames for Member<R> {
     }
 
     fn opened(&mut self, cx: &mut Context<'_, Said>) {
-        info!("{} joined", self.name);
         self.room.join(cx);
+        info!("{} joined", self.name);
     }
 
     fn frame(&mut self, message: &[u8], cx: &mut Context<'_, Said>) {

@@ -60,19 +60,57 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.add_listener(Listener::adopt(socket.into(), Box::new(make))?)
     }
 
-    fn add_listener(&mut self, listener: Listener<P>) -> io::Result<ListenerId> {
-        let place = self.listeners.insert(listener);
+    /// Takes over a socket that listens already and that other loops watch as well. Of the loops that do it this way a
+    /// connection wakes one, or some; of those that use [`listen_on`](Reactor::listen_on) it wakes all, and all but one of
+    /// them find that nobody is there: the *thundering herd*, counted as
+    /// [`Counters::accepts_in_vain`](super::Counters::accepts_in_vain).
+    ///
+    /// # Errors
+    /// The backend cannot do that (only epoll can, `EPOLLEXCLUSIVE`): `Unsupported`. And those of `listen_on`.
+    pub fn listen_exclusively_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        make: impl FnMut(&Incoming<'_>) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.refuse_while_stopping()?;
+        let mut listener = Listener::adopt(socket.into(), Box::new(make))?;
+        listener.exclusive = true;
+        self.add_listener(listener)
+    }
+
+    fn add_listener(&mut self, mut listener: Listener<P>) -> io::Result<ListenerId> {
+        self.begin_again();
+        let entry = self.listeners.vacant_entry();
+        let place = entry.key();
+        let id = ListenerId(key(LISTENER, place, self.generation));
+        self.generation = self.generation.wrapping_add(1);
+        listener.key = id.0;
+        entry.insert(listener);
         if let Err(error) = self.watch_listener(place) {
             self.listeners.remove(place);
             return Err(error);
         }
-        Ok(ListenerId(place))
+        Ok(id)
     }
 
     /// Where a listener listens; `None` if it was closed.
     #[must_use]
     pub fn local_address(&self, listener: ListenerId) -> Option<&Address> {
-        self.listeners.get(listener.0).map(|listener| &listener.address)
+        self.place_of(listener).map(|place| &self.listeners[place].address)
+    }
+
+    /// Its place, if it is still there.
+    fn place_of(&self, listener: ListenerId) -> Option<usize> {
+        let place = ConnectionId::from_key(listener.0).index();
+        self.listeners.get(place).is_some_and(|there| there.key == listener.0).then_some(place)
+    }
+
+    /// Stops listening; connections that were accepted go on. `false` if it was closed before.
+    pub fn close_listener(&mut self, listener: ListenerId) -> bool {
+        let Some(place) = self.place_of(listener) else { return false };
+        self.unwatch_listener(place);
+        self.listeners.remove(place);
+        true
     }
 
     /// Watches a listener, unless there is a reason not to.
@@ -81,8 +119,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         if listener.watched || listener.resting || self.full {
             return Ok(());
         }
+        if listener.exclusive {
+            self.driver.selector.register_exclusively(listener.socket.as_fd(), listener.key)?;
+            listener.watched = true;
+            return Ok(());
+        }
         let registration = Registration {
-            key: key(LISTENER, place, 0),
+            key: listener.key,
             interest: Interest::READABLE,
             trigger: Trigger::Level,
             rearm: Rearm::ByOwner,
@@ -126,6 +169,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.reserve.refill();
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.resting = false;
+            self.reserve.refill();
             self.rewatch_listener(place);
         }
     }
@@ -146,7 +190,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Accepts until nobody waits, the budget is used up, or there are as many connections as allowed.
     pub(super) fn accept_some(&mut self, place: usize) {
-        for _ in 0..ACCEPT_BUDGET {
+        for accepted in 0..ACCEPT_BUDGET {
             if self.connections.len() >= self.outside.limits.connections {
                 self.full = true;
                 self.places_of_listeners().for_each(|place| self.unwatch_listener(place));
@@ -160,7 +204,10 @@ impl<P: Protocol + 'static> Reactor<P> {
                     self.admit(place, socket, &Address::from(&peer));
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Nobody => return,
+                    AcceptError::Nobody => {
+                        self.outside.counters.accepts_in_vain += u64::from(accepted == 0);
+                        return;
+                    }
                     AcceptError::Skip => {}
                     AcceptError::NoDescriptors => {
                         match self.reserve.shed(&listener.socket) {
@@ -186,8 +233,8 @@ impl<P: Protocol + 'static> Reactor<P> {
             },
             _ => UNCOUNTED,
         };
-        let make = &mut self.listeners[place].make;
-        let incoming = Incoming { peer, listener: ListenerId(place) };
+        let Listener { make, key, .. } = &mut self.listeners[place];
+        let incoming = Incoming { peer, listener: ListenerId(*key) };
         match panic::catch_unwind(AssertUnwindSafe(|| make(&incoming))) {
             Ok(Some(protocol)) => {
                 self.outside.counters.accepted += 1;
@@ -212,6 +259,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Puts a connection into the table and starts it.
     fn insert(&mut self, protocol: P, socket: OwnedFd, peer: u32, start: Start<P>) -> ConnectionId {
+        self.begin_again();
         let generation = self.generation;
         self.generation = self.generation.wrapping_add(1);
         let connection = Connection::new(protocol, socket, generation, peer, self.outside.epoch);
@@ -299,9 +347,9 @@ impl<P: Protocol + 'static> Reactor<P> {
     }
 
     fn refuse_while_stopping(&self) -> io::Result<()> {
-        match self.stopping {
-            None => Ok(()),
-            Some(_) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")),
+        match self.is_stopping() && !self.is_shut_down() {
+            false => Ok(()),
+            true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")),
         }
     }
 

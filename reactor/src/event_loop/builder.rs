@@ -47,6 +47,7 @@ pub struct Builder<P: Protocol> {
     watermarks: Watermarks,
     read_budget: usize,
     mailbox: usize,
+    measure_waits: bool,
     observer: Option<Observer>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -59,6 +60,7 @@ impl<P: Protocol + 'static> Builder<P> {
             watermarks: Watermarks::default(),
             read_budget: 64 * 1024,
             mailbox: 65_536,
+            measure_waits: false,
             observer: None,
             protocol: PhantomData,
         }
@@ -78,7 +80,7 @@ impl<P: Protocol + 'static> Builder<P> {
 
     /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
-        self.watermarks = marks.in_order();
+        self.watermarks = marks.clamped();
         self
     }
 
@@ -88,10 +90,16 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// Messages that may be under way: 65 536 unless set. Counted separately for those sent from callbacks and from other
-    /// threads.
+    /// Messages that may wait: 65 536 unless set. Counted separately for those sent from callbacks and from other threads, and
+    /// without those that the turn in progress is delivering.
     pub fn mailbox(mut self, messages: usize) -> Builder<P> {
         self.mailbox = messages;
+        self
+    }
+
+    /// Whether [`Counters::waited`](super::Counters::waited) is measured, which costs two readings of the clock in each turn.
+    pub fn measure_waits(mut self, measure: bool) -> Builder<P> {
+        self.measure_waits = measure;
         self
     }
 
@@ -121,6 +129,7 @@ impl<P: Protocol + 'static> Builder<P> {
             mailbox,
             letters: VecDeque::new(),
             spawner: Spawner::default(),
+            measure_waits: self.measure_waits,
             observer: self.observer,
             batch: Vec::with_capacity(256),
             dispatched: 0,

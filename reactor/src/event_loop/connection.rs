@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::driver::readiness::{self, Readiness};
 use super::outside::{Due, Outside};
@@ -295,8 +296,10 @@ impl<P: Protocol> Connection<P> {
                 self.set(PROGRESS);
                 outside.counters.bytes_out += sent.bytes as u64;
             }
-            if sent.blocked {
-                self.set(if sent.bytes > 0 { BLOCKED } else { BLOCKED | REFUSED });
+            if sent.bytes == 0 {
+                self.set(BLOCKED | REFUSED);
+            } else if sent.blocked {
+                self.set(BLOCKED);
             }
         }
         self.session.sent(outside);
@@ -316,35 +319,40 @@ impl<P: Protocol> Connection<P> {
                 break;
             }
         }
-        match self.session.state.demand() {
-            Demand::Continue => {}
-            Demand::Abort => return CloseReason::Aborted.into(),
-            Demand::Stop(limit) => return CloseReason::Limit(limit).into(),
-            Demand::Close if self.has(CONNECTING) => return self.session.reason_in_order().into(),
-            Demand::HalfClose if self.has(CONNECTING) => {} // shutdown(2) would end the attempt
-            Demand::Close => return self.close_in_order(driver, outside),
-            Demand::HalfClose => {
-                if sys::shutdown_write(self.socket.as_fd()).is_err() {
-                    // It says only that there is no connection any more; the socket knows why.
-                    return CloseReason::of_error(readiness::pending_error(&self.socket), 0).into();
-                }
-                self.session.state.write_closed();
-                if self.session.state.demand() == Demand::Close {
-                    return self.close_in_order(driver, outside);
-                }
-            }
+        if let Some(end) = self.obey(driver, outside) {
+            return end;
         }
         if self.session.state.is_overfull(outside.limits.output_bytes) {
             return CloseReason::Limit(Limit::OutputBytes).into();
         }
         if self.session.state.is_closing() && !self.has(CONNECTING) {
-            self.set_deadline(outside);
+            self.set_deadline(outside.limits.flush_time(), outside);
         }
         outside.release(&mut self.session.state);
         if let Err(error) = self.update_interest(driver, outside) {
             return CloseReason::Io(error).into();
         }
         self.next(driver, outside)
+    }
+
+    /// Does what the session demands now that everything that can be sent is sent; a verdict if that begins the end.
+    fn obey(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Option<Verdict> {
+        match self.session.state.demand() {
+            Demand::Continue => None,
+            Demand::Abort => Some(CloseReason::Aborted.into()),
+            Demand::Stop(limit) => Some(CloseReason::Limit(limit).into()),
+            Demand::Close if self.has(CONNECTING) => Some(self.session.orderly_reason().into()),
+            Demand::Close => Some(self.close_orderly(driver, outside)),
+            Demand::HalfClose if self.has(CONNECTING) => None, // shutdown(2) would end the attempt
+            Demand::HalfClose => {
+                if sys::shutdown_write(self.socket.as_fd()).is_err() {
+                    // It says only that there is no connection any more; the socket knows why.
+                    return Some(CloseReason::of_error(readiness::pending_error(&self.socket), 0).into());
+                }
+                self.session.state.write_closed();
+                self.obey(driver, outside)
+            }
+        }
     }
 
     /// Whether it has something to go on with that no event will announce.
@@ -417,15 +425,15 @@ impl<P: Protocol> Connection<P> {
 
     /// Everything is sent. If the peer has finished too, that is the end; else FIN, and then what the peer still sends is
     /// read and thrown away: closing with unread input would send RST, and our last words might be lost to it.
-    fn close_in_order(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
-        let linger = !self.session.state.is_ended() && outside.limits.linger_time > std::time::Duration::ZERO;
+    fn close_orderly(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
+        let linger = !self.session.state.is_ended() && outside.limits.linger_time > Duration::ZERO;
         if !linger || sys::shutdown_write(self.socket.as_fd()).is_err() {
-            return self.session.reason_in_order().into();
+            return self.session.orderly_reason().into();
         }
         self.session.state.close();
         outside.drop_timers(&mut self.session.state);
         self.clear(DEADLINE);
-        self.set_deadline(outside);
+        self.set_deadline(outside.limits.linger_time, outside);
         self.set(LINGERING);
         match self.update_interest(driver, outside) {
             Ok(()) if driver.edge => Verdict::Again, // what is unread already will not be announced
@@ -438,11 +446,11 @@ impl<P: Protocol> Connection<P> {
     fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
         match readiness::receive(self.socket.as_fd(), &mut driver.input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
-            Ok(0) | Err(_) => self.session.reason_in_order().into(),
+            Ok(0) | Err(_) => self.session.orderly_reason().into(),
             Ok(received) => {
                 let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);
                 if discarded > outside.limits.linger_bytes {
-                    return self.session.reason_in_order().into();
+                    return self.session.orderly_reason().into();
                 }
                 if driver.edge { Verdict::Again } else { Verdict::Keep }
             }
@@ -450,12 +458,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// From here on the end is bounded in time.
-    fn set_deadline(&mut self, outside: &mut Outside<P::Message>) {
+    fn set_deadline(&mut self, limit: Duration, outside: &mut Outside<P::Message>) {
         if !self.has(DEADLINE) {
             self.clear(PROGRESS);
             self.set(DEADLINE);
             let due = Due::Deadline(outside.id);
-            outside.start(outside.limits.linger_time, due, Some(&mut self.session.state));
+            outside.start(limit, due, Some(&mut self.session.state));
         }
     }
 
@@ -465,9 +473,9 @@ impl<P: Protocol> Connection<P> {
         if self.has(CONNECTING) {
             CloseReason::TimedOut(Timeout::Connect).into()
         } else if self.has(LINGERING) {
-            self.session.reason_in_order().into()
+            self.session.orderly_reason().into()
         } else if self.has(PROGRESS) {
-            self.set_deadline(outside);
+            self.set_deadline(outside.limits.flush_time(), outside);
             Verdict::Keep
         } else {
             CloseReason::Unsent(self.session.state.queued()).into()

@@ -98,9 +98,7 @@ impl<P: Protocol + 'static> Reactor<P> {
     pub fn shutdown(&mut self, grace: Duration) {
         self.outside.forget_now(); // between turns it may be long ago
         let first = self.stopping.is_none();
-        if let Some(Stopping { grace }) = self.stopping.take() {
-            self.outside.wheel.cancel(grace, None);
-        }
+        self.forget_shutdown();
         self.stopping = Some(Stopping { grace: self.outside.start(grace, Due::Grace, None) });
         if first {
             for place in self.places_of_listeners() {
@@ -111,17 +109,26 @@ impl<P: Protocol + 'static> Reactor<P> {
         }
     }
 
-    /// Whether a shutdown is in progress.
+    /// Whether a shutdown was begun, and the loop has not begun again since.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }
 
-    pub(super) fn is_shut_down(&self) -> bool {
+    /// Whether a shutdown is complete: no connection is left to turn for.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
         self.stopping.is_some() && self.connections.is_empty()
     }
 
-    pub(super) fn end_shutdown(&mut self) {
+    /// Forgets a shutdown that is complete.
+    pub(super) fn begin_again(&mut self) {
+        if self.is_shut_down() {
+            self.forget_shutdown();
+        }
+    }
+
+    fn forget_shutdown(&mut self) {
         if let Some(Stopping { grace }) = self.stopping.take() {
             self.outside.wheel.cancel(grace, None);
         }

@@ -17,7 +17,8 @@ pub struct Limits {
     /// Connections at once from one IP address; further ones are closed as soon as they are accepted. Unix sockets have no
     /// address and are not counted.
     pub connections_per_peer: Option<u32>,
-    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more.
+    /// Bytes of one request: what a protocol may leave unconsumed while it asks for more. A longer request that arrives in one
+    /// read is not noticed: a protocol with a limit of its own looks for itself.
     pub request_bytes: usize,
     /// Bytes of memory queued for one peer (of files and static pieces only the entry in the queue, some sixty bytes, counts).
     pub output_bytes: usize,
@@ -28,10 +29,18 @@ pub struct Limits {
     pub request_time: Option<Duration>,
     /// Time for an outgoing connection to be established.
     pub connect_time: Option<Duration>,
-    /// At close: time without progress that unsent bytes are given, and time in all that the peer is given to finish.
+    /// At close: time in all that the peer is given to finish once everything is sent, and time without progress that unsent
+    /// bytes are given before (for those the idle limit, where it is longer: a slow reader takes them in bursts).
     pub linger_time: Duration,
     /// At close: bytes still accepted (and thrown away) so that the peer can read our last words before a reset.
     pub linger_bytes: usize,
+}
+
+impl Limits {
+    /// How long unsent bytes of a closing connection may stand still.
+    pub(crate) fn flush_time(&self) -> Duration {
+        self.idle.map_or(self.linger_time, |idle| idle.max(self.linger_time))
+    }
 }
 
 impl Default for Limits {
@@ -68,7 +77,7 @@ pub struct Watermarks {
 
 impl Watermarks {
     /// The same such that output can reach the high mark and fall from it to the low one.
-    pub(crate) fn in_order(self) -> Watermarks {
+    pub(crate) fn clamped(self) -> Watermarks {
         let high = self.high.max(1);
         Watermarks { high, low: self.low.min(high - 1) }
     }

@@ -2,17 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::net::Address;
+use crate::net::{self, Address};
 use crate::sys;
 
-/// Connections waiting in the kernel; it cuts the number to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 /// How long a listener pauses when accepting fails for lack of something, doubled up to the longest with each failure.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -28,18 +24,22 @@ pub struct Incoming<'a> {
 
 /// Which listener of a loop.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub(crate) usize);
+pub struct ListenerId(pub(crate) u64);
 
 pub(crate) type Make<P> = Box<dyn FnMut(&Incoming<'_>) -> Option<P>>;
 
 pub(crate) struct Listener<P> {
+    /// What the kernel is given to tell it by; set when it gets its place.
+    pub(crate) key: u64,
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     pub(crate) make: Make<P>,
     /// The path it made, to be removed with it, and what it put there.
     path: Option<(PathBuf, (u64, u64))>,
-    /// Whether the kernel is asked about it.
+    /// Whether the kernel is asked about it,
     pub(crate) watched: bool,
+    /// and is to tell one loop of a connection, not every loop that asks.
+    pub(crate) exclusive: bool,
     /// Until a timer says otherwise, it accepts nothing.
     pub(crate) resting: bool,
     /// The next pause, if accepting fails again.
@@ -49,25 +49,7 @@ pub(crate) struct Listener<P> {
 impl<P> Listener<P> {
     /// Binds and listens.
     pub(crate) fn open(at: &Address, make: Make<P>) -> io::Result<Listener<P>> {
-        let open = || -> io::Result<OwnedFd> {
-            let raw = at.to_raw()?;
-            let socket = sys::stream_socket(raw.family())?;
-            match at {
-                Address::Inet(address) => {
-                    sys::set_reuse_address(socket.as_fd())?;
-                    if address.ip() == IpAddr::from([0u16; 8]) {
-                        sys::set_only_v6(socket.as_fd(), false)?;
-                    }
-                }
-                Address::Unix(path) => remove_stale(path),
-            }
-            sys::bind(socket.as_fd(), &raw)?;
-            sys::listen(socket.as_fd(), BACKLOG)?;
-            Ok(socket)
-        };
-        let explain =
-            |source| Error::Socket { operation: "listen at", address: at.to_string(), source }.into_io();
-        let mut listener = Listener::adopt(open().map_err(explain)?, make)?;
+        let mut listener = Listener::adopt(net::listen(at, false)?, make)?;
         if let Address::Unix(path) = at {
             listener.path = sys::socket_at(path)?.map(|socket| (path.clone(), socket));
         }
@@ -87,11 +69,13 @@ impl<P> Listener<P> {
             sys::set_no_delay(socket.as_fd(), true)?;
         }
         Ok(Listener {
+            key: 0,
             socket,
             address,
             make,
             path: None,
             watched: false,
+            exclusive: false,
             resting: false,
             pause: SHORTEST_PAUSE,
         })
@@ -129,21 +113,6 @@ impl<P> Drop for Listener<P> {
 impl<P> fmt::Debug for Listener<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// Removes a socket's path that a process left behind which did not end in order: nobody answers there. Anything else that
-/// stands there stays, and binding reports it.
-fn remove_stale(path: &Path) {
-    if !matches!(sys::socket_at(path), Ok(Some(_))) {
-        return;
-    }
-    let answer = sys::RawAddress::unix(path).and_then(|raw| {
-        let probe = sys::stream_socket(raw.family())?;
-        sys::connect(probe.as_fd(), &raw)
-    });
-    if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        let _ = sys::unlink(path);
     }
 }
 

@@ -32,9 +32,10 @@ mod signal;
 mod source;
 mod spawner;
 mod timer;
+mod workers;
 
 pub use builder::Builder;
-pub use driver::blocking::converse;
+pub use driver::blocking::{Step, converse, converse_observed};
 pub use driver::memory::InMemory;
 pub use limits::{Limits, Watermarks};
 pub use listener::{Incoming, ListenerId};
@@ -46,3 +47,4 @@ pub use reactor::Reactor;
 pub use source::{Source, SourceContext, SourceId};
 pub use spawner::Spawner;
 pub use timer::Timer;
+pub use workers::Workers;

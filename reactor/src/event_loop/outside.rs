@@ -91,6 +91,8 @@ pub(crate) enum Receiver<M> {
 pub struct Counters {
     /// Turns made.
     pub turns: u64,
+    /// Time spent in waits, if [`Builder::measure_waits`](super::Builder::measure_waits) was set.
+    pub waited: Duration,
     /// Events the waits reported.
     pub events: u64,
     /// Events dropped because what they were for was gone.
@@ -105,6 +107,8 @@ pub struct Counters {
     pub refused: u64,
     /// Connections closed as soon as they were accepted, because descriptors ran out.
     pub shed: u64,
+    /// Times a listener was said to be ready and nobody was there: another loop had been quicker.
+    pub accepts_in_vain: u64,
     /// Connections ended, for whatever reason.
     pub closed: u64,
     /// Bytes received.

@@ -409,7 +409,7 @@ impl<M> Context<'_, M> {
 
     /// Declares, in `received`, that the first `of_the_rest` bytes behind what this call consumes hold no end of a request.
     /// The next call reads it as [`scanned`](Context::scanned). Without it a long request that arrives in small pieces is
-    /// searched from its start with each of them: quadratic, and so an attack.
+    /// searched from its start with each of them: quadratic, and so an attack. Both mean nothing in other methods.
     #[inline]
     pub fn set_scanned(&mut self, of_the_rest: usize) {
         self.state.set_scanned(of_the_rest);
@@ -458,7 +458,8 @@ impl<M> Context<'_, M> {
         self.outside.now()
     }
 
-    /// Calls [`Protocol::timer`] once, `after` at least so long (the wheel counts milliseconds and rounds up).
+    /// Calls [`Protocol::timer`] once, so long after the time of this turn ([`now`](Context::now)) or a little later: the
+    /// wheel counts milliseconds and rounds up.
     pub fn start_timer(&mut self, after: Duration) -> Timer {
         self.outside.start_timer(after, self.state)
     }

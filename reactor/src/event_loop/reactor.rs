@@ -47,8 +47,9 @@ const SPINNING: u64 = 1024;
 /// An event loop: connections that speak the protocol `P`, their timers and their mail.
 ///
 /// It belongs to one thread. Others reach it through a [`Handle`], and a program that wants several cores builds one loop
-/// in each thread. Dropped, it closes its sockets without a word to the protocols. After fork(2) a child must not use its parent's loop (they would share the kernel's state): build
-/// loops after forking.
+/// in each thread. Dropped, it closes its sockets without a word to the protocols (the kernel's instance itself goes with the
+/// last handle). After fork(2) a child must not use its parent's loop (they would share the kernel's state): build loops
+/// after forking.
 ///
 /// ```
 /// use reactor::event_loop::{Context, Protocol, Reactor};
@@ -95,6 +96,7 @@ pub struct Reactor<P: Protocol> {
     pub(super) mailbox: Arc<Mailbox<P>>,
     pub(super) letters: VecDeque<Letter<P>>,
     pub(super) spawner: Spawner<P>,
+    pub(super) measure_waits: bool,
     pub(super) observer: Option<Observer>,
 
     /// What the last wait reported, and how much of it is dispatched.
@@ -136,7 +138,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     // ---------------------------------------------------------------------------------------------------- the turn
 
-    /// Turns until a [`shutdown`](Reactor::shutdown) is complete.
+    /// Turns until a [`shutdown`](Reactor::shutdown) is complete. Whoever then listens, connects or adopts begins again.
     ///
     /// # Errors
     /// The kernel refused a wait, which it does only to a broken program.
@@ -144,12 +146,11 @@ impl<P: Protocol + 'static> Reactor<P> {
         while !self.is_shut_down() {
             self.turn(None)?;
         }
-        self.end_shutdown();
         Ok(())
     }
 
     /// One turn: waits for something to happen, for `limit` at most (`None`: as long as it takes), and deals with it. The
-    /// picture in the guide shows exactly these seven steps, in this order.
+    /// picture in the guide shows exactly these seven steps, in this order; what follows them is looking after itself.
     ///
     /// # Errors
     /// The kernel refused the wait.
@@ -181,8 +182,9 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Step 2. The kernel's clock is set anew only when the earliest deadline came nearer: one that went away makes it ring
     /// once in vain, which is cheaper than a system call for every timer cancelled.
     fn arm_clock(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        // What a timer just ended is freed at the end of this turn: that must not wait for an event.
-        let busy = !self.queue.is_empty() || !self.dead.is_empty() || self.has_mail();
+        // What a timer just ended is freed at the end of this turn, be it the loop itself: that must not wait for an event.
+        let ending = !self.dead.is_empty() || self.is_shut_down();
+        let busy = ending || !self.queue.is_empty() || self.has_mail();
         // A busy loop arms the clock too: it may be busy for ever.
         let limit = if busy { Some(Duration::ZERO) } else { limit };
         if !std::mem::take(&mut self.outside.deadline_moved) {
@@ -192,7 +194,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.armed.is_some_and(|armed| armed <= deadline) {
             return Ok(limit);
         }
-        if self.driver.selector.arm_clock(Some(deadline))? {
+        if self.driver.selector.arm_clock(deadline)? {
             self.armed = Some(deadline);
             return Ok(limit);
         }
@@ -211,11 +213,16 @@ impl<P: Protocol + 'static> Reactor<P> {
         if self.batch.len() == self.batch.capacity() {
             self.batch.reserve(self.batch.capacity() + 1);
         }
+        let began = self.measure_waits.then(clock::now);
         match self.driver.selector.wait(&mut self.batch, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.batch.clear(),
             result => result?,
         }
         self.outside.forget_now();
+        if let Some(began) = began {
+            let waited = self.outside.now() - began;
+            self.outside.counters.waited += waited;
+        }
         self.outside.counters.turns += 1;
         self.outside.counters.events += self.batch.len() as u64;
         self.dispatched = 0;
@@ -501,8 +508,8 @@ impl<P: Protocol + 'static> Reactor<P> {
         }
     }
 
-    /// Events without any effect, turn after turn, are a defect: here, in a source, or in the kernel. Said once, and again
-    /// each time it has gone on twice as long.
+    /// Events without any effect, turn after turn, are a defect, here or in the kernel. (What sources do is out of our sight,
+    /// and counts as progress.) Said once, and again each time it has gone on twice as long.
     #[inline]
     fn look_for_spinning(&mut self) {
         if self.batch.is_empty() || self.outside.has_progressed() {

@@ -356,7 +356,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Why it ends, if it ends now in order.
-    pub(crate) fn reason_in_order(&self) -> CloseReason {
+    pub(crate) fn orderly_reason(&self) -> CloseReason {
         match self.state.held() {
             bytes if bytes > 0 && self.state.has(ENDED) => CloseReason::MidRequest(bytes),
             _ => CloseReason::Finished,
@@ -656,7 +656,7 @@ mod tests {
         bench.session.end(&mut bench.output, &mut bench.outside);
         assert_eq!(bench.calls(), ["abc", "eof"]);
         assert_eq!(bench.session.state.demand(), Demand::Close);
-        assert!(matches!(bench.session.reason_in_order(), CloseReason::MidRequest(3)));
+        assert!(matches!(bench.session.orderly_reason(), CloseReason::MidRequest(3)));
     }
 
     #[test]

@@ -34,7 +34,8 @@ use std::time::{Duration, Instant};
 
 /// A timer that was started: what to cancel it by.
 ///
-/// It stays valid for comparison after the timer fired or was cancelled, and never stands for another one.
+/// It stays valid for comparison after the timer fired or was cancelled, and stands for no other one (until its place was
+/// used 2³² times).
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
     /// Where the wheel keeps it.

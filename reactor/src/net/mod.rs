@@ -4,10 +4,12 @@
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock) at once; register the socket to hear when to try again.
 
 mod address;
+mod listen;
 mod tcp_listener;
 mod tcp_stream;
 
 pub use address::Address;
+pub use listen::listen;
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 

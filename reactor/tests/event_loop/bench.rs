@@ -1,5 +1,6 @@
 //! What the suite is written with: a protocol made of closures that keeps a diary, a loop that turns until something is so,
 //! and peers that never block.
+#![allow(dead_code)] // each test program uses a part of it
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};

@@ -1,4 +1,7 @@
 //! One suite for the event loop on every backend: what a program sees of it must be the same.
+//!
+//! Nothing here starts a process: between fork and exec it would hold every descriptor of the tests beside it, and what they
+//! close would not be closed. (Those that must are in `processes.rs`.)
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,7 +17,6 @@ mod listening;
 mod messages;
 mod output;
 mod panics;
-mod processes;
 mod shutdown;
 #[cfg(feature = "signal-hook")]
 mod signals;
@@ -224,13 +226,6 @@ macro_rules! event_loop {
                     a_wait_that_is_interrupted_goes_on_with_what_is_left,
                     everything_counted_adds_up,
                     a_boxed_protocol_is_a_protocol;
-                processes:
-                    when_descriptors_run_out_the_listener_sheds_one_and_rests,
-                    a_thousand_connections_leak_no_descriptor,
-                    a_loop_gives_its_descriptors_back,
-                    the_environment_chooses_the_backend,
-                    an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known,
-                    loops_built_after_a_fork_do_not_disturb_each_other;
             }
             #[cfg(feature = "signal-hook")]
             tests! { $backend;

@@ -3,8 +3,9 @@
 use crate::source::File;
 
 /// The only files and folders (they end with a slash) with `unsafe`, and what for.
-const UNSAFE: [(&str, &str); 3] = [
+const UNSAFE: [(&str, &str); 4] = [
     ("reactor/src/sys.rs", "every system call of the reactor"),
+    ("zen-server/src/models/forking.rs", "fork, for the models that are processes"),
     ("reactor/tests/", "what a test does to sockets, processes and signals behind the reactor's back"),
     (
         "zen-server/benches/compare/sys.rs",

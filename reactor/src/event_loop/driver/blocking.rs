@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::time::{Duration, Instant};
 
 use super::readiness::{is_passing, transmit};
@@ -16,8 +16,8 @@ use crate::sys::{self, Direction};
 
 /// Holds one conversation, on the calling thread, until it is over: the same protocol, without a loop.
 ///
-/// Limits on time, bytes and lingering are those of a [`Reactor`](crate::event_loop::Reactor); limits on connections are the
-/// caller's business. Timers ring while the thread waits for input, not while it waits for the peer to take output. Messages
+/// Limits on time, on a request's bytes and on lingering are those of a [`Reactor`](crate::event_loop::Reactor); output is not
+/// held but waited for, and limits on connections are the caller's business. Timers ring while the thread waits for input, not while it waits for the peer to take output. Messages
 /// reach only the connection itself; there is no other. A panic of the protocol is a [`CloseReason`], as in the loop.
 ///
 /// ```
@@ -54,11 +54,66 @@ pub fn converse<P: Protocol>(
     protocol: P,
     limits: &Limits,
 ) -> io::Result<CloseReason> {
-    let stream = stream.into();
+    hold(stream.into(), protocol, limits, None)
+}
+
+/// A system call that a conversation made, and that may have blocked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Step<'a> {
+    /// `recv`, `send` or, for the time until a timer, `ppoll`.
+    pub call: &'static str,
+    /// What the kernel answered: bytes, or an error.
+    pub result: Result<usize, &'a io::Error>,
+    /// When it was called,
+    pub began: Instant,
+    /// and how long it took. In `recv` and `ppoll` that is time spent waiting.
+    pub took: Duration,
+    /// Where in the source.
+    pub place: &'static Location<'static>,
+}
+
+/// The same as [`converse`], and tells of each step that it makes.
+///
+/// # Errors
+/// As those of [`converse`].
+pub fn converse_observed<P: Protocol>(
+    stream: impl Into<OwnedFd>,
+    protocol: P,
+    limits: &Limits,
+    mut observer: impl FnMut(&Step<'_>),
+) -> io::Result<CloseReason> {
+    hold(stream.into(), protocol, limits, Some(&mut observer))
+}
+
+/// Who is told of each step.
+type Observer<'a> = Option<&'a mut dyn FnMut(&Step<'_>)>;
+
+/// Makes a call, and tells of it whoever wants to know.
+#[track_caller]
+fn observed(
+    observer: &mut Observer<'_>,
+    name: &'static str,
+    call: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let Some(observer) = observer else { return call() };
+    let (place, began) = (Location::caller(), clock::now());
+    let result = call();
+    let took = clock::now() - began;
+    observer(&Step { call: name, result: result.as_ref().copied(), began, took, place });
+    result
+}
+
+fn hold<P: Protocol>(
+    stream: OwnedFd,
+    protocol: P,
+    limits: &Limits,
+    observer: Observer<'_>,
+) -> io::Result<CloseReason> {
     sys::peer_address(stream.as_fd())?;
     // Blocking or not is a property shared with every duplicate of the descriptor: it is put back.
     let was_nonblocking = sys::set_nonblocking(stream.as_fd(), false)?;
-    let mut conversation = Conversation::new(stream, protocol, limits);
+    let mut conversation = Conversation::new(stream, protocol, limits, observer);
     let result = match panic::catch_unwind(AssertUnwindSafe(|| conversation.run())) {
         Ok(result) => result,
         Err(panic) => conversation.finish(CloseReason::Panicked(message_of(&*panic))),
@@ -69,7 +124,8 @@ pub fn converse<P: Protocol>(
     result
 }
 
-struct Conversation<P: Protocol> {
+struct Conversation<'a, P: Protocol> {
+    observer: Observer<'a>,
     session: Session<P>,
     outside: Outside<P::Message>,
     stream: OwnedFd,
@@ -82,12 +138,13 @@ struct Conversation<P: Protocol> {
     receive_timeout: Option<Duration>,
 }
 
-impl<P: Protocol> Conversation<P> {
-    fn new(stream: OwnedFd, protocol: P, limits: &Limits) -> Conversation<P> {
+impl<'a, P: Protocol> Conversation<'a, P> {
+    fn new(stream: OwnedFd, protocol: P, limits: &Limits, observer: Observer<'a>) -> Conversation<'a, P> {
         let now = clock::now();
         let mut outside = Outside::new(*limits, Watermarks::default(), usize::MAX, now);
         outside.enter(ConnectionId::new(0, 0), stream.as_raw_fd());
         Conversation {
+            observer,
             session: Session::new(protocol),
             outside,
             stream,
@@ -115,7 +172,11 @@ impl<P: Protocol> Conversation<P> {
                     return self.finish(reason);
                 }
             } else if self.outside.wheel.next_deadline().is_some() {
-                sys::sleep(timeout);
+                let sleep = || {
+                    sys::sleep(timeout);
+                    Ok(0)
+                };
+                observed(&mut self.observer, "ppoll", sleep)?;
             } else {
                 self.finish(CloseReason::Aborted)?;
                 let problem = "the protocol takes no input and no timer runs: nothing can ever happen";
@@ -131,7 +192,8 @@ impl<P: Protocol> Conversation<P> {
             sys::set_timeout(self.stream.as_fd(), Direction::Receive, timeout)?;
             self.receive_timeout = timeout;
         }
-        let received = sys::receive(self.stream.as_fd(), &mut self.input);
+        let received =
+            observed(&mut self.observer, "recv", || sys::receive(self.stream.as_fd(), &mut self.input));
         self.notice_time();
         match received {
             Ok(0) => self.session.end(&mut self.output, &mut self.outside),
@@ -195,7 +257,7 @@ impl<P: Protocol> Conversation<P> {
             }
             Demand::Close => {
                 self.linger();
-                Some(self.session.reason_in_order())
+                Some(self.session.orderly_reason())
             }
         }
     }
@@ -204,20 +266,25 @@ impl<P: Protocol> Conversation<P> {
     fn send(&mut self) -> Result<(), CloseReason> {
         let closing = self.session.state.is_closing();
         if closing && !self.output.is_empty() {
-            let Limits { idle, linger_time, .. } = self.outside.limits;
-            let limit = idle.map_or(linger_time, |idle| idle.min(linger_time));
+            let limit = self.outside.limits.flush_time();
             sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit)).map_err(CloseReason::Io)?;
         }
         while !self.output.is_empty() {
-            let sent = transmit(self.stream.as_fd(), &mut self.output)
+            let mut blocked = false;
+            let transmit = || {
+                let sent = transmit(self.stream.as_fd(), &mut self.output)?;
+                blocked = sent.blocked;
+                Ok(sent.bytes)
+            };
+            let sent = observed(&mut self.observer, "send", transmit)
                 .map_err(|error| CloseReason::of_error(error, self.output.len()))?;
-            if sent.bytes == 0 && sent.blocked && closing {
+            if sent == 0 && blocked && closing {
                 return Err(CloseReason::Unsent(self.output.len()));
             }
-            if sent.bytes == 0 && sent.blocked {
+            if sent == 0 && blocked {
                 return Err(CloseReason::TimedOut(Timeout::Idle));
             }
-            if sent.bytes == 0 {
+            if sent == 0 {
                 sys::sleep(Some(Duration::from_millis(1))); // the kernel has no memory for it just now
             }
             self.notice_time();

@@ -13,7 +13,8 @@ use crate::event_loop::session::{Demand, Session};
 /// A protocol and, in place of a socket, a test: the quickest way to see what a protocol answers.
 ///
 /// Sessions behave as on a socket: what is not consumed is kept, output beyond the watermarks pauses reading, the end of the
-/// stream comes after everything else. Files cannot be sent from memory.
+/// stream comes after everything else. Files cannot be sent from memory. There are
+/// no turns: a protocol that produces without end needs a [window](InMemory::set_window).
 ///
 /// ```
 /// use reactor::event_loop::{CloseReason, Context, InMemory, Protocol, Timer};
@@ -73,7 +74,7 @@ impl<P: Protocol> InMemory<P> {
         let now = clock::now();
         let mut memory = InMemory {
             session: Session::new(protocol),
-            outside: Outside::new(limits, watermarks.in_order(), usize::MAX, now),
+            outside: Outside::new(limits, watermarks.clamped(), usize::MAX, now),
             output: Output::default(),
             unread: VecDeque::new(),
             ended: false,
@@ -245,7 +246,7 @@ impl<P: Protocol> InMemory<P> {
                 self.half_closed = true;
                 self.session.state.write_closed();
             }
-            Demand::Close => self.close(self.session.reason_in_order()),
+            Demand::Close => self.close(self.session.orderly_reason()),
             Demand::Abort => self.close(CloseReason::Aborted),
             Demand::Stop(limit) => self.close(CloseReason::Limit(limit)),
         }

@@ -90,6 +90,12 @@ impl Selector for Epoll {
         }
     }
 
+    fn register_exclusively(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        // RDHUP may not be asked for besides (epoll_ctl(2), "EPOLLEXCLUSIVE"), and a socket that listens has none.
+        let event = Event::new(key, sys::IN | sys::EXCLUSIVE);
+        sys::epoll_set(&self.epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), event)
+    }
+
     // # Reregister
 
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
@@ -124,17 +130,16 @@ impl Selector for Epoll {
 
     // # Clock
 
-    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
         let clock = match self.clock.get() {
             Some(clock) => clock,
-            None if deadline.is_none() => return Ok(true),
             // No descriptor is left, perhaps because of those whom the timer is to end: a timeout does as well.
             None => match self.new_clock() {
                 Ok(clock) => self.clock.get_or_init(|| clock),
                 Err(_) => return Ok(false),
             },
         };
-        clock.set(deadline.map(|deadline| deadline.saturating_duration_since(clock::now())))?;
+        clock.set(deadline.saturating_duration_since(clock::now()))?;
         Ok(true)
     }
 
@@ -214,11 +219,11 @@ mod tests {
     #[test]
     fn an_armed_clock_ends_a_wait() {
         let epoll = Epoll::new().unwrap();
-        assert!(epoll.arm_clock(Some(clock::now())).unwrap());
+        assert!(epoll.arm_clock(clock::now()).unwrap());
         let mut ready = Vec::with_capacity(8);
         epoll.wait(&mut ready, None).unwrap();
         assert_eq!(ready[0].key(), CLOCK_KEY);
         assert_eq!(now(&epoll), [], "an edge: nothing to read");
-        assert!(epoll.arm_clock(None).unwrap());
+        assert!(epoll.arm_clock(clock::now() + Duration::from_secs(60)).unwrap());
     }
 }

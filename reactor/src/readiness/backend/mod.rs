@@ -28,6 +28,12 @@ pub(crate) trait Selector {
     /// Starts watching `fd`. `AlreadyExists` if it is watched.
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
 
+    /// Starts watching a socket that listens, as several loops may: a connection wakes one of them (or some), not all.
+    /// `Unsupported` where the kernel has no such thing.
+    fn register_exclusively(&self, _fd: BorrowedFd<'_>, _key: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Replaces what is watched for. `NotFound` if it is not watched. What is ready now is reported again.
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()>;
 
@@ -44,7 +50,7 @@ pub(crate) trait Selector {
 
     /// Sets the clock that ends a wait at `deadline` with an event of the key [`CLOCK_KEY`], in place of a timeout on every
     /// wait. `false`: there is none, use the timeout.
-    fn arm_clock(&self, _deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, _deadline: Instant) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -243,6 +249,14 @@ impl Selector for AnySelector {
         ))
     }
 
+    fn register_exclusively(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        dispatch!(self, selector => selector.register_exclusively(fd, key)).map_err(self.explain(
+            "register exclusively",
+            fd,
+            key,
+        ))
+    }
+
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         dispatch!(self, selector => selector.reregister(fd, registration)).map_err(self.explain(
             "reregister",
@@ -264,7 +278,7 @@ impl Selector for AnySelector {
         dispatch!(self, selector => selector.wake(waker))
     }
 
-    fn arm_clock(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
         dispatch!(self, selector => selector.arm_clock(deadline))
     }
 

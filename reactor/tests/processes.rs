@@ -1,4 +1,9 @@
-//! What belongs to a whole process (its descriptors, its environment, its children) is tested in a process of its own.
+//! What belongs to a whole process (its descriptors, its environment, its children) is tested in a process of its own, on every
+//! backend.
+
+#[path = "event_loop/bench.rs"]
+mod bench;
+mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +13,7 @@ use std::time::Duration;
 use reactor::Backend;
 use reactor::event_loop::Reactor;
 
-use crate::bench::{Bench, Script, is_over, millis, read_some};
+use bench::{Bench, Script, is_over, millis, null_device, read_some};
 
 const ROLE: &str = "EVENT_LOOP_TEST_ALONE";
 
@@ -47,7 +52,7 @@ fn leave_descriptors(free: usize) {
     }
 }
 
-pub fn when_descriptors_run_out_the_listener_sheds_one_and_rests(backend: Backend) {
+fn when_descriptors_run_out_the_listener_sheds_one_and_rests(backend: Backend) {
     alone("when_descriptors_run_out_the_listener_sheds_one_and_rests", backend, &[], || {
         let mut bench = Bench::new(backend);
         let diary = bench.diary.clone();
@@ -95,7 +100,7 @@ pub fn when_descriptors_run_out_the_listener_sheds_one_and_rests(backend: Backen
     });
 }
 
-pub fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
+fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
     alone("a_thousand_connections_leak_no_descriptor", backend, &[], || {
         let mut bench = Bench::new(backend);
         let diary = bench.diary.clone();
@@ -106,12 +111,12 @@ pub fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
             peer.set_nonblocking(true).unwrap();
             assert_eq!(bench.ask(&mut peer, "?", 1), "?");
             if round % 3 == 0 {
-                crate::support::reset_on_close(&peer);
+                support::reset_on_close(&peer);
             }
             drop(peer);
             if round % 5 == 0 {
                 let _ = bench.reactor.connect(address, bench.script().opened(|cx| cx.abort()));
-                let _ = bench.reactor.adopt(crate::bench::null_device(), bench.script());
+                let _ = bench.reactor.adopt(null_device(), bench.script());
                 bench.reactor.spawner().connect(std::path::Path::new("/nowhere"), bench.script());
             }
             bench.until_empty();
@@ -126,7 +131,7 @@ pub fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
     });
 }
 
-pub fn a_loop_gives_its_descriptors_back(backend: Backend) {
+fn a_loop_gives_its_descriptors_back(backend: Backend) {
     alone("a_loop_gives_its_descriptors_back", backend, &[], || {
         let before = descriptors();
         for _ in 0..3 {
@@ -143,7 +148,7 @@ pub fn a_loop_gives_its_descriptors_back(backend: Backend) {
     });
 }
 
-pub fn the_environment_chooses_the_backend(backend: Backend) {
+fn the_environment_chooses_the_backend(backend: Backend) {
     let name = backend.to_string();
     let test = "the_environment_chooses_the_backend";
     alone(test, backend, &[("REACTOR_BACKEND", &name)], || {
@@ -154,7 +159,7 @@ pub fn the_environment_chooses_the_backend(backend: Backend) {
     });
 }
 
-pub fn an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known(backend: Backend) {
+fn an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known(backend: Backend) {
     let test = "an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known";
     alone(test, backend, &[("REACTOR_BACKEND", "epol")], || {
         let error = Reactor::<Script>::builder().build().unwrap_err().to_string();
@@ -164,7 +169,7 @@ pub fn an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known(ba
 }
 
 /// A loop built after fork(2) shares nothing with its parent's; the parent's goes on undisturbed.
-pub fn loops_built_after_a_fork_do_not_disturb_each_other(backend: Backend) {
+fn loops_built_after_a_fork_do_not_disturb_each_other(backend: Backend) {
     alone("loops_built_after_a_fork_do_not_disturb_each_other", backend, &[], || {
         let mut parents = Bench::new(backend);
         let script = parents.echo();
@@ -199,3 +204,37 @@ pub fn loops_built_after_a_fork_do_not_disturb_each_other(backend: Backend) {
         assert_eq!(parents.ask(&mut peer, "after", 5), "after");
     });
 }
+
+/// One `#[test]` for each name.
+macro_rules! tests {
+    ($backend:expr; $($test:ident),*) => {
+        $(
+            #[test]
+            fn $test() {
+                super::$test($backend);
+            }
+        )*
+    };
+}
+
+/// The suite: every test under the backend's name.
+macro_rules! processes {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            use super::Backend;
+            tests! { $backend;
+                when_descriptors_run_out_the_listener_sheds_one_and_rests,
+                a_thousand_connections_leak_no_descriptor,
+                a_loop_gives_its_descriptors_back,
+                the_environment_chooses_the_backend,
+                an_unknown_backend_in_the_environment_is_an_error_that_lists_the_known,
+                loops_built_after_a_fork_do_not_disturb_each_other
+            }
+        }
+    };
+}
+
+// A new backend is one more line.
+processes!(select, Backend::Select);
+processes!(poll, Backend::Poll);
+processes!(epoll, Backend::Epoll);
