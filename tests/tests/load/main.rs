@@ -4,14 +4,9 @@ mod bad;
 mod good;
 mod operator;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
 
-use reactor::event_loop::{Handle, Reactor};
 use serde_json::Value;
-use zen_server::services::{Serve, Settings};
 use zen_tests::{Ran, run};
 
 /// Runs a load; its results, which must add up, and what else it left behind.
@@ -61,47 +56,6 @@ fn number(value: &Value) -> u64 {
 #[track_caller]
 fn outcome(json: &Value) -> [u64; 3] {
     ["planned", "answered", "failed"].map(|name| number(&json["requests"][name]))
-}
-
-/// A service on a loop of its own, in a thread of the test.
-struct InProcess<C: reactor::event_loop::Protocol> {
-    address: SocketAddr,
-    handle: Handle<C>,
-    thread: Option<thread::JoinHandle<u64>>,
-}
-
-/// Starts a service at a free port.
-fn serve<S>() -> InProcess<S::Conversation>
-where
-    S: Serve,
-    S::Conversation: reactor::event_loop::Protocol<Message = std::convert::Infallible> + 'static,
-{
-    let (sender, started) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let mut reactor = Reactor::<S::Conversation>::builder().build().expect("there is a backend");
-        let service = S::start(&Settings::default());
-        let listener = reactor
-            .listen(([127, 0, 0, 1], 0), move |_| Some(service.converse(None)))
-            .expect("a free port is free");
-        let address = reactor.local_address(listener).expect("it listens").to_string();
-        sender.send((address, reactor.handle())).expect("the test waits");
-        reactor.run().expect("the loop runs");
-        reactor.counters().accepted
-    });
-    let (address, handle) = started.recv().expect("it starts");
-    InProcess { address: address.parse().expect("an address"), handle, thread: Some(thread) }
-}
-
-impl<C: reactor::event_loop::Protocol + 'static> InProcess<C> {
-    fn port(&self) -> u16 {
-        self.address.port()
-    }
-
-    /// Stops it; how many connections it accepted.
-    fn stop(mut self) -> u64 {
-        self.handle.shutdown(Duration::ZERO);
-        self.thread.take().expect("stopped once").join().expect("no panic")
-    }
 }
 
 /// A connection, and the port of the end that connected: nobody listens there, and nobody can while this lives.
