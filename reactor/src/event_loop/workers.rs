@@ -4,9 +4,12 @@
 //! spread is the kernel's business, and there are three ways to ask for it:
 //!
 //! * **one socket, watched by all** ([`listen_on`](Reactor::listen_on) of a duplicate): each connection wakes every loop that
-//!   waits, one gets it, and the others have woken in vain. The *thundering herd*.
-//! * **one socket, watched exclusively** ([`listen_exclusively_on`](Reactor::listen_exclusively_on)): a connection wakes one
-//!   loop. Whoever waits longest is not considered, so a loop that is quick to come back gets more than the others.
+//!   waits, one gets it, and the others have woken in vain. The *thundering herd*. Most who are late notice it within the
+//!   kernel, which looks once more before it returns; the rest only when accept(2) finds nobody
+//!   ([`Counters::accepts_in_vain`](super::Counters::accepts_in_vain)).
+//! * **one socket, watched exclusively** ([`listen_exclusively_on`](Reactor::listen_exclusively_on)): a connection wakes "one or
+//!   more" of the loops (epoll_ctl(2), `EPOLLEXCLUSIVE`) and not all of them. The queue is always searched from the same end, so
+//!   one loop gets most of what comes slowly: of 1 000 connections one after the other, 921 went to the first of four.
 //! * **a socket each at the same address** ([`net::listen`](crate::net::listen) with `reuse_port`): the kernel deals out by a
 //!   hash, evenly and blindly. What waits in the backlog of a loop that is busy waits, even if another loop is idle.
 
