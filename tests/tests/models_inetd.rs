@@ -1,7 +1,7 @@
 //! Started by somebody else: a real inetd, and a real systemd, where they are installed.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -25,9 +25,16 @@ fn wait_for(path: &Path, text: &str, times: usize) {
 
 /// The server, with its log in a file and this as its standard input and output, as inetd does it.
 fn started_with(socket: impl Into<OwnedFd>, log: &TemporaryPath) -> Process {
+    serving("zen", socket, log)
+}
+
+/// The same with another service.
+fn serving(service: &str, socket: impl Into<OwnedFd>, log: &TemporaryPath) -> Process {
     let socket: OwnedFd = socket.into();
     let mut command = Command::new(program("zen-server"));
-    command.args(["--model", "inetd", "--log", log.text()]).env_remove("REACTOR_BACKEND");
+    command
+        .args(["--model", "inetd", "--service", service, "--log", log.text()])
+        .env_remove("REACTOR_BACKEND");
     command.stdout(socket.try_clone().unwrap()).stderr(socket.try_clone().unwrap());
     Process::start(command.stdin(Stdio::from(socket)))
 }
@@ -45,6 +52,27 @@ fn with_a_connection_at_descriptor_0_there_is_one_conversation() {
     assert_eq!(server.wait().code(), Some(0));
     wait_for(log.as_ref(), "sent 6 bytes but then closed", 1);
     wait_for(log.as_ref(), "served 1 connection", 1);
+}
+
+#[test]
+fn every_service_converses_at_descriptor_0() {
+    for (service, sent, heard) in [
+        ("zen", "Simple is better than?", "Complex.".len()),
+        ("bytes", "100000\n", 100_000),
+        ("echo", "the same", 8),
+    ] {
+        let log = TemporaryPath::new();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut client = Client::new(listener.local_addr().unwrap());
+        let mut server = serving(service, listener.accept().unwrap().0, &log);
+        client.0.write_all(sent.as_bytes()).unwrap();
+        client.finish();
+        let mut answer = Vec::new();
+        client.0.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.len(), heard, "{service}");
+        assert_eq!(server.wait().code(), Some(0), "{service}");
+        wait_for(log.as_ref(), "closed normally", 1);
+    }
 }
 
 #[test]
