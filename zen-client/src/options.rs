@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use reactor::Backend;
 use zen_client::load::Plan;
-use zen_server::command_line::{duration, one_line};
+use zen_server::command_line::{duration, one_line, printed, wrong};
 use zen_server::services::zen::DEFAULT_PORT;
 
 /// The name under which the program speaks of itself.
@@ -130,15 +130,15 @@ impl Options {
     /// Reads the command line. `Err` is what to exit with at once: help and the like were printed, or a mistake was told.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
         let arguments = Arguments::try_parse_from(arguments).map_err(|error| match error.use_stderr() {
-            true => wrong(&mistake(&error)),
-            false => printed(error.print()),
+            true => wrong(PROGRAM, &mistake(&error)),
+            false => printed(PROGRAM, error.print()),
         })?;
         if let Some(shell) = arguments.completions {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), PROGRAM, &mut script);
-            return Err(printed(io::stdout().write_all(&script)));
+            return Err(printed(PROGRAM, io::stdout().write_all(&script)));
         }
-        Options::understand(arguments).map_err(|mistake| wrong(&mistake))
+        Options::understand(arguments).map_err(|mistake| wrong(PROGRAM, &mistake))
     }
 
     /// Turns what was written into what was meant.
@@ -210,23 +210,6 @@ fn mistake(error: &clap::Error) -> String {
             format!("{word:?} is too much: HOST is one word, and your own questions stand behind 'ask'")
         }
         _ => one_line(&error.to_string()),
-    }
-}
-
-fn wrong(mistake: &str) -> ExitCode {
-    // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr(), "{PROGRAM}: {mistake} (see {PROGRAM} --help)");
-    ExitCode::from(2)
-}
-
-/// What was asked for is printed; whoever stops reading halfway, as `head` does, has read enough.
-fn printed(result: io::Result<()>) -> ExitCode {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "{PROGRAM}: cannot write to standard output: {error}");
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Manners of the command line that the programs share: how a duration is written, and mistakes told in one line.
 
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// The longest duration that makes sense on a command line: a year.
@@ -81,6 +83,27 @@ pub fn one_line(said: &str) -> String {
         .collect();
     let line = told.join("; ").replace(":; ", ": ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Tells a mistake on the command line of `program`; how to exit.
+#[must_use]
+pub fn wrong(program: &str, mistake: &str) -> ExitCode {
+    // Nobody is left to tell if standard error is gone.
+    let _ = writeln!(io::stderr(), "{program}: {mistake} (see {program} --help)");
+    ExitCode::from(2)
+}
+
+/// How `program` exits after it was asked to print something, which went so. Whoever stops reading halfway, as `head` does, has
+/// read enough.
+#[must_use]
+pub fn printed(program: &str, result: io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "{program}: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use reactor::Backend;
-use zen_server::command_line::{duration, in_words, one_line};
+use zen_server::command_line::{duration, in_words, one_line, printed, wrong};
 use zen_server::services::{Serve, Settings, bytes, echo, zen};
 
 use crate::models::{self, Model};
@@ -166,15 +166,15 @@ impl Options {
     /// Reads the command line. `Err` is what to exit with at once: help and the like were printed, or a mistake was told.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
         let options = Options::try_parse_from(arguments).map_err(|error| match error.use_stderr() {
-            true => wrong(&one_line(&error.to_string())),
-            false => printed(error.print()),
+            true => wrong(PROGRAM, &one_line(&error.to_string())),
+            false => printed(PROGRAM, error.print()),
         })?;
         if let Some(shell) = options.completions {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Options::command(), PROGRAM, &mut script);
-            return Err(printed(io::stdout().write_all(&script)));
+            return Err(printed(PROGRAM, io::stdout().write_all(&script)));
         }
-        options.check().map_err(|mistake| wrong(&mistake))?;
+        options.check().map_err(|mistake| wrong(PROGRAM, &mistake))?;
         Ok(options)
     }
 
@@ -249,22 +249,5 @@ fn bound(text: &str) -> Result<Bound, String> {
         Ok(0) => Ok(None),
         Ok(count) => Ok(Some(count)),
         Err(_) => Err("write a number, or off for no limit".to_owned()),
-    }
-}
-
-fn wrong(mistake: &str) -> ExitCode {
-    // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr(), "{PROGRAM}: {mistake} (see {PROGRAM} --help)");
-    ExitCode::from(2)
-}
-
-/// What was asked for is printed; whoever stops reading halfway, as `head` does, has read enough.
-fn printed(result: io::Result<()>) -> ExitCode {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "{PROGRAM}: cannot write to standard output: {error}");
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
     }
 }

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Instant;
 
+use super::notice::Notice;
 use super::outside::{Mail, Outside, Receiver};
-use super::protocol::{ConnectionId, Protocol};
-use crate::readiness::Interest;
+use super::protocol::{ConnectionId, Protocol, message_of};
+use super::reactor::{Reactor, SOURCE, key};
+use crate::readiness::backend::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
+use crate::readiness::{Interest, Trigger};
 
 /// A descriptor the loop watches for its owner, level-triggered: `ready` is called on every turn in which it is ready, so it
 /// need not read everything, and the descriptor need not be nonblocking.
@@ -111,4 +115,111 @@ impl<P: Protocol> What<P> {
             _ => Interest::READABLE,
         }
     }
+}
+
+impl<P: Protocol + 'static> Reactor<P> {
+    /// Watches another descriptor.
+    ///
+    /// # Errors
+    /// The backend cannot watch it, or it is watched already.
+    pub fn add_source(&mut self, source: impl Source<P::Message> + 'static) -> io::Result<SourceId> {
+        self.watch(What::Source(Box::new(source)))
+    }
+
+    /// Ends the watching of a source and drops it. `false` if it was removed before.
+    pub fn remove_source(&mut self, source: SourceId) -> bool {
+        let place = ConnectionId::from_key(source.0).index();
+        if self.sources.get(place).is_none_or(|watched| watched.key != source.0) {
+            return false;
+        }
+        let watched = self.sources.remove(place);
+        if let Some(descriptor) = watched.what.descriptor() {
+            let _ = self.driver.selector.deregister(descriptor); // it may have been closed by its owner
+        }
+        true
+    }
+
+    pub(super) fn watch(&mut self, what: What<P>) -> io::Result<SourceId> {
+        let generation = self.generation;
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.sources.vacant_entry();
+        let key = key(SOURCE, entry.key(), generation);
+        let interest = what.interest();
+        if let Some(descriptor) = what.descriptor() {
+            self.driver.selector.register(descriptor, of_source(key, interest))?;
+        }
+        entry.insert(Watched { key, interest, what });
+        Ok(SourceId(key))
+    }
+
+    /// A source is ready. It is taken out of the table while it is called, because it may want the whole loop.
+    pub(super) fn source_ready(&mut self, event: Event) {
+        let place = ConnectionId::from_key(event.key()).index();
+        let Some(watched) = self.sources.get_mut(place).filter(|watched| watched.key == event.key()) else {
+            self.outside.counters.stale += 1;
+            return;
+        };
+        let mut what = std::mem::replace(&mut watched.what, What::Busy);
+        let result = self.call_source(&mut what, &event);
+        let id = SourceId(event.key());
+        // It may have been removed meanwhile, by itself.
+        let Some(watched) = self.sources.get_mut(place).filter(|watched| watched.key == id.0) else {
+            if let Some(descriptor) = what.descriptor() {
+                let _ = self.driver.selector.deregister(descriptor);
+            }
+            return;
+        };
+        watched.what = what;
+        match result {
+            Ok(true) => {
+                self.remove_source(id);
+            }
+            Ok(false) => self.update_source(place, id),
+            Err(error) => self.source_failed(id, &error),
+        }
+    }
+
+    /// Calls it; `true` if it wants to be removed.
+    fn call_source(&mut self, what: &mut What<P>, event: &Event) -> io::Result<bool> {
+        self.outside.note_progress(); // what it does is out of our sight
+        match what {
+            What::Source(source) => {
+                let mut cx = SourceContext { outside: &mut self.outside, remove: false };
+                match panic::catch_unwind(AssertUnwindSafe(|| source.ready(event, &mut cx))) {
+                    Ok(result) => result.map(|()| cx.remove),
+                    Err(panic) => {
+                        self.outside.counters.panics += 1;
+                        Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))
+                    }
+                }
+            }
+            #[cfg(feature = "signal-hook")]
+            What::Signal(signal) => signal.ready(self).map(|()| false),
+            What::Busy => Ok(false),
+        }
+    }
+
+    /// Its interest may have changed.
+    fn update_source(&mut self, place: usize, id: SourceId) {
+        let watched = &mut self.sources[place];
+        let interest = watched.what.interest();
+        if interest == watched.interest {
+            return;
+        }
+        watched.interest = interest;
+        if let Some(descriptor) = watched.what.descriptor() {
+            if let Err(error) = self.driver.selector.reregister(descriptor, of_source(id.0, interest)) {
+                self.source_failed(id, &error);
+            }
+        }
+    }
+
+    fn source_failed(&mut self, id: SourceId, error: &io::Error) {
+        self.remove_source(id);
+        self.notify(&Notice::SourceFailed { error });
+    }
+}
+
+fn of_source(key: u64, interest: Interest) -> Registration {
+    Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByTime }
 }
