@@ -232,7 +232,9 @@ fn a_human_is_told_what_to_do_next() {
     // Of what is a terminal here, `script` shows everything on its own standard output.
     let (record, server) = (TemporaryPath::new(), zen_tests::program("zen-server"));
     let mut command = std::process::Command::new("script");
-    command.args(["-qefc", &format!("exec {} -p 0", server.display()), record.text()]);
+    // With its terminal the server ends, even where the tests themselves are to outlive theirs (nohup).
+    let line = format!("exec env --default-signal=HUP {} -p 0", server.display());
+    command.args(["-qefc", &line, record.text()]);
     command.env_remove("CARGO").env_remove("NO_COLOR").env_remove("REACTOR_BACKEND").stdin(Stdio::null());
     let _terminal = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
     let shown = || fs::read_to_string(&record).unwrap_or_default();
