@@ -275,7 +275,8 @@ impl<P: Protocol + 'static> Reactor<P> {
     /// Connects to an address. `opened` tells that the connection stands, `closed` that it could not be made.
     ///
     /// # Errors
-    /// The attempt could not even begin: no descriptors, no route, no such path; or the loop is shutting down or full.
+    /// The attempt could not even begin: no descriptors, no route, no such path, a Unix socket's backlog that is full
+    /// (`WouldBlock`: try again later); or the loop is shutting down or full. The protocol is dropped.
     pub fn connect(&mut self, to: impl Into<Address>, protocol: P) -> io::Result<ConnectionId> {
         self.outside.forget_now(); // between turns it may be long ago
         self.try_connect(&to.into(), protocol).map_err(|(_, error)| error)

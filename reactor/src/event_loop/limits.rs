@@ -63,6 +63,10 @@ impl Default for Limits {
 
 /// When a connection's unsent bytes pause its reading, and when they let it go on.
 ///
+/// That is what a server wants: who does not take answers asks no further. Two peers that both send more than they read, such
+/// as a client that says much and the server that repeats it, would then wait for each other for ever; a client stays below the
+/// mark ([`Context::room`](super::Context::room)), or sets a higher one.
+///
 /// ```
 /// use reactor::event_loop::Watermarks;
 /// assert_eq!(Watermarks::default(), Watermarks { high: 64 * 1024, low: 16 * 1024 });

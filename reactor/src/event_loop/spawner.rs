@@ -15,7 +15,8 @@ pub(super) enum Spawn<P> {
 }
 
 /// Opens connections from within callbacks, where the [`Reactor`](super::Reactor) itself is out of reach. They are opened in
-/// the mailbox phase; one that cannot be is told to its protocol, through `closed`.
+/// the mailbox phase; one that cannot be is told to its protocol, through `closed`. Connections that ended in the same turn are
+/// freed only after that, so at the very limit of connections or descriptors one that is to take another's place fails.
 ///
 /// A protocol that needs it gets a clone from the function that makes it.
 pub struct Spawner<P>(Rc<RefCell<VecDeque<Spawn<P>>>>);
