@@ -148,7 +148,8 @@ pub fn program(name: &str) -> PathBuf {
 /// The path of one of the examples, likewise.
 pub fn example(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| build(&["--package", "zen-examples", "--examples"])).join("examples").join(name)
+    // Without naming the package, as the README does it.
+    DIRECTORY.get_or_init(|| build(&["--examples"])).join("examples").join(name)
 }
 
 fn build(what: &[&str]) -> PathBuf {
