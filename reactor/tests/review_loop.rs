@@ -289,30 +289,6 @@ fn a_timer_started_between_turns_counts_from_its_start() {
 }
 
 #[test]
-fn what_a_callback_took_is_not_added_to_the_timers_it_started() {
-    for &backend in Backend::available() {
-        let mut reactor = a_loop(backend, Limits::default());
-        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        let rang = Rc::new(Cell::new(None));
-        let rings = Rc::clone(&rang);
-        let slow = Script {
-            received: Box::new(|_, cx| {
-                cx.start_timer(millis(600));
-                std::thread::sleep(millis(500));
-            }),
-            timer: Box::new(move |(), _| rings.set(Some(Instant::now()))),
-            ..Script::default()
-        };
-        reactor.adopt(ours, slow).expect("a connection");
-        theirs.write_all(b"!").expect("room");
-        let started = Instant::now();
-        assert!(turn_until(&mut reactor, millis(20), |_| rang.get().is_some()));
-        let took = rang.get().expect("it rang") - started;
-        assert!(took < millis(1000), "{backend}: {took:?}");
-    }
-}
-
-#[test]
 fn an_endless_producer_hears_the_end_of_the_stream() {
     for &backend in Backend::available() {
         let mut reactor = a_loop(backend, Limits::default());

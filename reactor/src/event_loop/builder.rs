@@ -78,7 +78,8 @@ impl<P: Protocol + 'static> Builder<P> {
         self
     }
 
-    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as one byte less.
+    /// When unsent output pauses reading. A high mark of zero counts as one byte; a low mark that is not below the high one as
+    /// one byte less.
     pub fn watermarks(mut self, marks: Watermarks) -> Builder<P> {
         self.watermarks = marks.clamped();
         self

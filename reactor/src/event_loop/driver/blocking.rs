@@ -17,7 +17,8 @@ use crate::sys::{self, Direction};
 /// Holds one conversation, on the calling thread, until it is over: the same protocol, without a loop.
 ///
 /// Limits on time, on a request's bytes and on lingering are those of a [`Reactor`](crate::event_loop::Reactor); output is not
-/// held but waited for, and limits on connections are the caller's business. Timers ring while the thread waits for input, not while it waits for the peer to take output. Messages
+/// held but waited for, and limits on connections are the caller's business. Timers ring while the thread waits for input, not
+/// while it waits for the peer to take output. Messages
 /// reach only the connection itself; there is no other. A panic of the protocol is a [`CloseReason`], as in the loop.
 ///
 /// ```
