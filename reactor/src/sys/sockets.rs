@@ -1,0 +1,203 @@
+//! Sockets: from socket(2) to shutdown(2), with their options.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use super::RawAddress;
+use super::waiting::{poll, timespec};
+
+/// socket(2): a stream socket, nonblocking and closed on exec.
+pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
+    unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
+}
+
+/// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
+#[cfg(feature = "signal-hook")]
+pub(crate) fn socket_pair() -> io::Result<[OwnedFd; 2]> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two descriptors.
+    unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
+    // SAFETY: both are new and owned by nobody else.
+    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// bind(2).
+pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    let raw = ptr::from_ref(&address.storage).cast();
+    // SAFETY: the address is valid for the length given.
+    unsafe { syscall!(bind(fd.as_raw_fd(), raw, address.length)) }.map(drop)
+}
+
+/// listen(2). The kernel silently cuts `backlog` to `net.core.somaxconn`.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(listen(fd.as_raw_fd(), backlog)) }.map(drop)
+}
+
+/// accept4(2): the connection, nonblocking and closed on exec, and the peer's address.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, RawAddress)> {
+    let mut peer = RawAddress::empty();
+    let raw = ptr::from_mut(&mut peer.storage).cast();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the storage has room for any address and `length` says how much; the descriptor returned is new.
+    let stream =
+        unsafe { OwnedFd::from_raw_fd(syscall!(accept4(fd.as_raw_fd(), raw, &raw mut peer.length, flags))?) };
+    Ok((stream, peer))
+}
+
+/// connect(2): on a nonblocking socket usually `EINPROGRESS`.
+pub(crate) fn connect(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    let raw = ptr::from_ref(&address.storage).cast();
+    // SAFETY: the address is valid for the length given.
+    unsafe { syscall!(connect(fd.as_raw_fd(), raw, address.length)) }.map(drop)
+}
+
+/// getsockname(2).
+pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    let mut address = RawAddress::empty();
+    let raw = ptr::from_mut(&mut address.storage).cast();
+    // SAFETY: the storage has room for any address and `length` says how much.
+    unsafe { syscall!(getsockname(fd.as_raw_fd(), raw, &raw mut address.length))? };
+    Ok(address)
+}
+
+/// getpeername(2).
+pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    let mut address = RawAddress::empty();
+    let raw = ptr::from_mut(&mut address.storage).cast();
+    // SAFETY: the storage has room for any address and `length` says how much.
+    unsafe { syscall!(getpeername(fd.as_raw_fd(), raw, &raw mut address.length))? };
+    Ok(address)
+}
+
+/// setsockopt(2) with a value of plain bytes (an integer, `linger`, …).
+fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` is readable for `length` bytes until the call returns.
+    unsafe { syscall!(setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length)) }
+        .map(drop)
+}
+
+/// getsockopt(2) of an integer.
+fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let (mut value, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
+    let raw = ptr::from_mut(&mut value).cast();
+    // SAFETY: `value` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd.as_raw_fd(), level, name, raw, &raw mut length))? };
+    Ok(value)
+}
+
+/// `SO_ACCEPTCONN` (socket(7)): whether the socket listens.
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
+}
+
+/// `TCP_NODELAY` (tcp(7)): small segments go out at once. Sockets accepted inherit it from their listener.
+pub(crate) fn set_no_delay(fd: BorrowedFd<'_>, no_delay: bool) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(no_delay))
+}
+
+/// `TCP_NODELAY`.
+pub(crate) fn no_delay(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY)? != 0)
+}
+
+/// `IP_TTL` (ip(7)).
+pub(crate) fn set_time_to_live(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
+    let hops = i32::try_from(hops).map_err(|_| io::ErrorKind::InvalidInput)?;
+    set_option(fd, libc::IPPROTO_IP, libc::IP_TTL, hops)
+}
+
+/// `IP_TTL`.
+pub(crate) fn time_to_live(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32)
+}
+
+/// `SO_REUSEADDR` (socket(7)): a restarted server need not wait for its old connections' TIME_WAIT.
+pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
+}
+
+/// `SO_REUSEPORT` (socket(7)): several sockets may listen at one address, and the kernel deals the connections out.
+pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1i32)
+}
+
+/// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
+pub(crate) fn set_only_v6(fd: BorrowedFd<'_>, only: bool) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(only))
+}
+
+/// `SO_LINGER` with zero seconds: close sends RST and forgets what is unsent.
+pub(crate) fn set_reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+/// `SO_ERROR`: the pending error of a socket, which reading it clears.
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let error = option(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
+    Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
+}
+
+/// shutdown(2) of the writing direction: sends FIN after what is queued.
+pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(shutdown(fd.as_raw_fd(), libc::SHUT_WR)) }.map(drop)
+}
+
+/// shutdown(2) of one direction or both.
+pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(shutdown(fd.as_raw_fd(), how)) }.map(drop)
+}
+
+/// `O_NONBLOCK` through fcntl(2): how it was before. It belongs to the open file description: every duplicate sees it.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_GETFL))? };
+    let wanted = if nonblocking { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    if wanted != flags {
+        // SAFETY: takes no pointers.
+        unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))? };
+    }
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Which way bytes go.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Direction {
+    Receive,
+    Send,
+}
+
+/// `SO_RCVTIMEO` or `SO_SNDTIMEO` (socket(7)): how long a blocking call may take before it answers `WouldBlock`; `None`: for
+/// ever. Rounded up to a microsecond.
+pub(crate) fn set_timeout(
+    fd: BorrowedFd<'_>,
+    direction: Direction,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let name = match direction {
+        Direction::Receive => libc::SO_RCVTIMEO,
+        Direction::Send => libc::SO_SNDTIMEO,
+    };
+    let timeout = timeout.map_or(Duration::ZERO, |timeout| timeout.max(Duration::from_micros(1)));
+    let libc::timespec { tv_sec, tv_nsec } = timespec(timeout.saturating_add(Duration::from_nanos(999)));
+    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: tv_nsec / 1000 })
+}
+
+/// Does nothing for so long, or until a signal comes: ppoll(2) of no descriptors.
+pub(crate) fn sleep(time: Option<Duration>) {
+    let _ = poll(&mut [], time); // interrupted or not, the caller looks at the clock
+}

@@ -1,0 +1,65 @@
+//! Waking: descriptors that become readable because a thread or a clock says so.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use super::waiting::timespec;
+
+/// A counter in the kernel that is readable while it is not zero (eventfd(2)).
+#[derive(Debug)]
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
+        unsafe {
+            Ok(EventFd(OwnedFd::from_raw_fd(syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?)))
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    /// Adds one. `WouldBlock` when the counter is at its maximum.
+    pub(crate) fn add(&self) -> io::Result<()> {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: `one` is eight readable bytes (eventfd(2): a write takes exactly eight).
+        unsafe { syscall!(write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len())) }.map(drop)
+    }
+
+    /// Sets it to zero. `WouldBlock` when it was.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        let mut count = [0u8; 8];
+        // SAFETY: `count` is eight writable bytes.
+        unsafe { syscall!(read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len())) }.map(drop)
+    }
+}
+
+/// A clock as a descriptor: readable once the time set has passed (timerfd_create(2)).
+#[derive(Debug)]
+pub(crate) struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    pub(crate) fn new() -> io::Result<TimerFd> {
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
+        unsafe { Ok(TimerFd(OwnedFd::from_raw_fd(syscall!(timerfd_create(libc::CLOCK_MONOTONIC, flags))?))) }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    /// Rings once after `delay` (at least a nanosecond, because zero would disarm it). Setting it also forgets an expiration
+    /// nobody read.
+    pub(crate) fn set(&self, delay: Duration) -> io::Result<()> {
+        let value = timespec(delay.max(Duration::from_nanos(1)));
+        let once = libc::itimerspec { it_interval: timespec(Duration::ZERO), it_value: value };
+        // SAFETY: `once` outlives the call, and a null old value is allowed.
+        unsafe { syscall!(timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())) }
+            .map(drop)
+    }
+}
