@@ -27,5 +27,5 @@ pub mod net;
 pub mod readiness;
 pub mod unix;
 
-pub use error::Error;
+pub use error::{Error, errno};
 pub use readiness::{Backend, Events, Interest, Poll, Registry, Token, Trigger, Waker, event};
