@@ -67,6 +67,7 @@ macro_rules! descriptor_traits {
 mod address;
 mod bytes;
 mod files;
+mod poller;
 mod sockets;
 mod waiting;
 mod waking;
@@ -74,6 +75,7 @@ mod waking;
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use files::*;
+pub(crate) use poller::poller_add;
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

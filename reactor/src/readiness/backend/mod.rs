@@ -1,11 +1,12 @@
 //! The joint between readiness and the kernel: one trait, one file per kernel interface.
 //!
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
-//! two older interfaces lack, a memory and edges, they share in [`watch_list`].
+//! two older interfaces lack, a memory and edges, they share in [`watch_list`], with [`polling`] as the third.
 
 mod always_ready;
 pub(crate) mod epoll;
 pub(crate) mod poll;
+pub(crate) mod polling;
 pub(crate) mod select;
 pub(crate) mod watch_list;
 
@@ -90,7 +91,7 @@ pub(crate) enum Rearm {
 /// let backend: Backend = "epoll".parse()?;
 /// assert!(Backend::available().contains(&backend));
 /// let error = "eppol".parse::<Backend>().unwrap_err();
-/// assert_eq!(error.to_string(), r#"no backend "eppol" here; available: auto, select, poll, epoll"#);
+/// assert_eq!(error.to_string(), r#"no backend "eppol" here; available: auto, select, poll, epoll, polling"#);
 /// # Ok::<(), reactor::Error>(())
 /// ```
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,16 +106,18 @@ pub enum Backend {
     Poll,
     /// epoll(7).
     Epoll,
+    /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
+    Polling,
 }
 
 /// The table of systems and backends, best first: the only place where operating systems are listed.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const BEST_FIRST: &[Backend] = &[Backend::Epoll, Backend::Poll, Backend::Select];
+const BEST_FIRST: &[Backend] = &[Backend::Epoll, Backend::Poll, Backend::Select, Backend::Polling];
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!("zen-reactor runs on Linux so far: select, poll and epoll as Linux has them");
 
 impl Backend {
-    /// Every name that works here: `Auto`, then in the order of the classic texts.
+    /// Every name that works here: `Auto`, then in the order of the classic texts, and `Polling` at the end.
     ///
     /// ```
     /// use reactor::Backend;
@@ -122,7 +125,7 @@ impl Backend {
     /// ```
     #[must_use]
     pub fn available() -> &'static [Backend] {
-        &[Backend::Auto, Backend::Select, Backend::Poll, Backend::Epoll]
+        &[Backend::Auto, Backend::Select, Backend::Poll, Backend::Epoll, Backend::Polling]
     }
 
     /// The kernel interface this stands for: itself, or for `Auto` what `REACTOR_BACKEND` names, else the best.
@@ -155,6 +158,7 @@ impl Backend {
             Backend::Select => select::Select::new().map(AnySelector::Select),
             Backend::Poll => poll::Poll::new().map(AnySelector::Poll),
             Backend::Epoll | Backend::Auto => epoll::Epoll::new().map(AnySelector::Epoll),
+            Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
         }
     }
 
@@ -170,6 +174,7 @@ impl Backend {
             Backend::Select => "select",
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
+            Backend::Polling => "polling",
         }
     }
 }
@@ -198,6 +203,7 @@ pub(crate) enum AnySelector {
     Select(select::Select),
     Poll(poll::Poll),
     Epoll(epoll::Epoll),
+    Polling(polling::Polling),
 }
 
 /// Calls the same method of whichever it is.
@@ -207,6 +213,7 @@ macro_rules! dispatch {
             AnySelector::Select($selector) => $call,
             AnySelector::Poll($selector) => $call,
             AnySelector::Epoll($selector) => $call,
+            AnySelector::Polling($selector) => $call,
         }
     };
 }
@@ -217,13 +224,14 @@ impl AnySelector {
             AnySelector::Select(_) => Backend::Select,
             AnySelector::Poll(_) => Backend::Poll,
             AnySelector::Epoll(_) => Backend::Epoll,
+            AnySelector::Polling(_) => Backend::Polling,
         }
     }
 
     /// The descriptor that stands for all that is watched; -1 if there is none.
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         match self {
-            AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            AnySelector::Select(_) | AnySelector::Poll(_) | AnySelector::Polling(_) => -1,
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
         }
     }
