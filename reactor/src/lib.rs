@@ -16,6 +16,9 @@
 #![warn(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+#[cfg(not(unix))]
+compile_error!("zen-reactor needs a Unix: it waits with select, poll, epoll or kqueue");
+
 #[macro_use]
 mod sys;
 mod clock;

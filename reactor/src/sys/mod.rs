@@ -67,6 +67,7 @@ macro_rules! descriptor_traits {
 mod address;
 mod bytes;
 mod files;
+#[cfg(has_polling)]
 mod poller;
 mod sockets;
 mod waiting;
@@ -75,6 +76,7 @@ mod waking;
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use files::*;
+#[cfg(has_polling)]
 pub(crate) use poller::poller_add;
 pub(crate) use sockets::*;
 pub use waiting::Event;

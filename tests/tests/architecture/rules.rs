@@ -15,7 +15,7 @@ const UNSAFE: [(&str, &str); 4] = [
 
 const SYSTEM_CALLS: &str = "reactor/src/sys/";
 const CLOCK: &str = "reactor/src/clock.rs";
-const SYSTEMS: &str = "reactor/src/readiness/backend/mod.rs";
+const SYSTEMS: &str = "reactor/build.rs";
 const BACKENDS: &str = "reactor/src/readiness/backend/";
 
 /// What of the standard library makes system calls that `sys.rs` would not know of.
