@@ -1,13 +1,15 @@
 //! The joint between readiness and the kernel: one trait, one file per kernel interface.
 //!
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
-//! two older interfaces lack, a memory and edges, they share in [`watch_list`].
+//! two older interfaces lack, a memory and edges, they share in [`watch_list`], with [`polling`] as the third.
 
-#[cfg(has_epoll)]
+#[cfg(any(has_epoll, has_polling))]
 mod always_ready;
 #[cfg(has_epoll)]
 pub(crate) mod epoll;
 pub(crate) mod poll;
+#[cfg(has_polling)]
+pub(crate) mod polling;
 pub(crate) mod select;
 pub(crate) mod watch_list;
 
@@ -107,6 +109,8 @@ pub enum Backend {
     Poll,
     /// epoll(7): Linux.
     Epoll,
+    /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
+    Polling,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
@@ -115,10 +119,12 @@ const BEST_FIRST: &[Backend] = &[
     Backend::Epoll,
     Backend::Poll,
     Backend::Select,
+    #[cfg(has_polling)]
+    Backend::Polling,
 ];
 
 impl Backend {
-    /// Every name that works here: `Auto`, then in the order of the classic texts.
+    /// Every name that works here: `Auto`, then in the order of the classic texts, and `Polling` at the end.
     ///
     /// ```
     /// use reactor::Backend;
@@ -132,6 +138,8 @@ impl Backend {
             Backend::Poll,
             #[cfg(has_epoll)]
             Backend::Epoll,
+            #[cfg(has_polling)]
+            Backend::Polling,
         ]
     }
 
@@ -165,6 +173,8 @@ impl Backend {
             Backend::Select => select::Select::new().map(AnySelector::Select),
             #[cfg(has_epoll)]
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
+            #[cfg(has_polling)]
+            Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
         }
     }
@@ -181,6 +191,7 @@ impl Backend {
             Backend::Select => "select",
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
+            Backend::Polling => "polling",
         }
     }
 }
@@ -210,6 +221,8 @@ pub(crate) enum AnySelector {
     Poll(poll::Poll),
     #[cfg(has_epoll)]
     Epoll(epoll::Epoll),
+    #[cfg(has_polling)]
+    Polling(polling::Polling),
 }
 
 /// Calls the same method of whichever it is.
@@ -220,6 +233,8 @@ macro_rules! dispatch {
             AnySelector::Poll($selector) => $call,
             #[cfg(has_epoll)]
             AnySelector::Epoll($selector) => $call,
+            #[cfg(has_polling)]
+            AnySelector::Polling($selector) => $call,
         }
     };
 }
@@ -231,6 +246,8 @@ impl AnySelector {
             AnySelector::Poll(_) => Backend::Poll,
             #[cfg(has_epoll)]
             AnySelector::Epoll(_) => Backend::Epoll,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => Backend::Polling,
         }
     }
 
@@ -238,6 +255,8 @@ impl AnySelector {
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         match self {
             AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => -1, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
         }
