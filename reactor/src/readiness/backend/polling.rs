@@ -19,7 +19,7 @@
 //! d. The key `usize::MAX` is the crate's. It is given the descriptor's number; the caller's keys are in the watch list.
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
-//!    watched and is not handed out. Test: `only_epoll_can_be_nested`.
+//!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
 //! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
 //!    Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
