@@ -19,7 +19,7 @@
 //! d. The key `usize::MAX` is the crate's. It is given the descriptor's number; the caller's keys are in the watch list.
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
-//!    watched and is not handed out. Test: `only_epoll_can_be_nested`.
+//!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
 //! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
 //!    Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
@@ -41,7 +41,7 @@ use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
-use crate::sys;
+use crate::sys::{self, EventFd};
 
 // # State
 
@@ -84,6 +84,7 @@ impl Polling {
         Ok(both[0].revents != 0)
     }
 
+    /// Starts watching what the poller accepts.
     fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         // The poller did not know it: whatever had this number was closed without being deregistered.
@@ -91,9 +92,17 @@ impl Polling {
         self.list.register(fd, registration).inspect_err(|_| drop(self.poller.delete(fd)))
     }
 
+    /// Watches for something else. Whether it is watched at all, the poller knows best.
     fn watch_anew(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         self.poller.modify(fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         self.list.reregister(fd, registration)
+    }
+
+    /// Forgets a stand-in, which is closed with that.
+    fn give_back(&self, stand_in: Option<EventFd>) {
+        if let Some(stand_in) = stand_in {
+            self.list.forget(stand_in.fd());
+        }
     }
 }
 
@@ -103,15 +112,12 @@ impl Selector for Polling {
     // The poller is told at once, because it may refuse; and again before the next wait, with all else that changed.
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         match self.watch(fd, registration) {
-            // Quirk f. Its state never changes, so its first edge is its last.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.register(fd, |stand_in| {
-                    self.watch(stand_in, Registration { rearm: Rearm::ByOwner, ..registration })
-                })
-            }
+            Err(error) if is_refused(&error) => self
+                .always_ready
+                .register(fd, |stand_in| self.watch(stand_in, told_for_another(registration))),
             Err(error) => Err(error),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                self.give_back(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -121,11 +127,9 @@ impl Selector for Polling {
 
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         match self.watch_anew(fd, registration) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.reregister(fd, |stand_in| {
-                    self.watch_anew(stand_in, Registration { rearm: Rearm::ByOwner, ..registration })
-                })
-            }
+            Err(error) if is_refused(&error) => self
+                .always_ready
+                .reregister(fd, |stand_in| self.watch_anew(stand_in, told_for_another(registration))),
             result => result,
         }
     }
@@ -133,9 +137,11 @@ impl Selector for Polling {
     // # Deregister
 
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.list.forget(fd);
+        self.list.forget(fd); // from here on, what a wait in progress collects is not believed
         match self.poller.delete(fd) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
+            Err(error) if is_refused(&error) => {
+                self.always_ready.deregister(fd).map(|stand_in| self.give_back(Some(stand_in)))
+            }
             result => result,
         }
     }
@@ -237,6 +243,16 @@ impl Round {
             }
         }
     }
+}
+
+/// Quirk f.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
+}
+
+/// A registration as its stand-in has it. What never changes has no second edge, after no matter what time.
+fn told_for_another(registration: Registration) -> Registration {
+    Registration { rearm: Rearm::ByOwner, ..registration }
 }
 
 /// What is armed, in the poller's words.

@@ -1,11 +1,12 @@
-//! The memory that select(2) and poll(2) lack.
+//! The memory that select(2), poll(2) and the `polling` crate lack.
 //!
-//! Both are told on every call what to watch, and forget it as they return. So [`Select`](super::select::Select) and
-//! [`Poll`](super::poll::Poll) remember it here: a table keyed by descriptor, and a list of what changed in it since the last
-//! wait, so that the kernel's copy (bitmaps there, an array here) is patched and never rebuilt.
+//! The first two are told on every call what to watch, and forget it as they return; the third forgets each source as it
+//! reports it. So their backends remember it here: a table keyed by descriptor, and a list of what changed in it since the last
+//! wait, so that the kernel's copy (bitmaps in `select.rs`, an array in `poll.rs`, the poller's set in `polling.rs`) is patched
+//! and never rebuilt.
 //!
 //! # Edges
-//! Neither kernel interface has them. A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
+//! None of the three has them (the poller not on every system). A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
 //! and left out of the next wait until it is armed again:
 //! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
 //! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
@@ -35,7 +36,7 @@ use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
 use crate::sys::{self, EventFd};
 
-/// How long an edge of a raw descriptor rests before it may fire again.
+/// How long an edge of a raw descriptor rests before it may fire again, and whoever was reported for nothing.
 const REST: Duration = Duration::from_millis(1);
 
 /// What comes unasked, and cannot be masked.
@@ -56,7 +57,7 @@ struct State {
     slots: Vec<Slot>,
     /// The descriptors whose slots say `changed`.
     changed: Vec<RawFd>,
-    /// Raw descriptors whose edges rest, and until when. All rest equally long, so the first to end is in front.
+    /// Those that rest, and until when. All rest equally long, so the first to end is in front.
     resting: VecDeque<(Instant, RawFd)>,
     /// A thread is in the kernel.
     waiting: bool,
@@ -152,8 +153,9 @@ impl WatchList {
         Ok(())
     }
 
-    /// Stops watching, if it is watched, without a word to the wait in progress: for who itself takes it out of what that
-    /// waits for.
+    /// Stops watching, if it is watched, without a word to the wait in progress: for who takes it out of the poller's set, of
+    /// which that wait is.
+    #[cfg(has_polling)]
     pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
         self.lock().slot(fd.as_raw_fd()).watch = None;
     }
@@ -261,7 +263,11 @@ impl Delivery<'_> {
     pub(super) fn is_unchanged(&mut self, fd: RawFd) -> bool {
         !self.0.slot(fd).changed
     }
+}
 
+/// What it takes where the kernel's copy reports a descriptor once, and perhaps for nothing.
+#[cfg(has_polling)]
+impl Delivery<'_> {
     /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
     pub(super) fn armed(&mut self, fd: RawFd) -> u32 {
         match self.0.slot(fd) {
@@ -270,12 +276,12 @@ impl Delivery<'_> {
         }
     }
 
-    /// The kernel forgets what it has told: `fd` is handed over again before the next wait.
+    /// `fd` was reported: it is handed over again before the next wait.
     pub(super) fn spend(&mut self, fd: RawFd) {
         self.0.note(fd);
     }
 
-    /// The kernel told of `fd` what nobody asked for, and would at once tell it again: it is handed over after [`REST`].
+    /// `fd` was reported for nothing, and at once would be again: it is handed over after [`REST`].
     pub(super) fn rest(&mut self, fd: RawFd) {
         self.0.rest(fd);
     }
