@@ -30,7 +30,7 @@ pub mod net;
 pub mod readiness;
 pub mod unix;
 
-pub use error::Error;
+pub use error::{Error, errno};
 pub use readiness::{Backend, Events, Interest, Poll, Registered, Registry, Token, Trigger, Waker, event};
 
 pub mod features {

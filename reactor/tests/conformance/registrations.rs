@@ -12,9 +12,7 @@ use reactor::net::TcpStream;
 use reactor::unix::SourceFd;
 use reactor::{Backend, Events, Token, Waker};
 
-use crate::support::{
-    READABLE, WRITABLE, Waiting, duplicate_high, os_code, pair, raise_descriptor_limit, raw_pair,
-};
+use crate::support::{READABLE, WRITABLE, Waiting, duplicate_high, pair, raise_descriptor_limit, raw_pair};
 
 pub fn a_second_registration_is_refused_by_name(backend: Backend) {
     let waiting = Waiting::with(backend);
@@ -51,7 +49,7 @@ pub fn a_closed_descriptor_cannot_be_registered(backend: Backend) {
     drop(high);
     for number in [number, -1] {
         let error = waiting.registry().register(&mut SourceFd(&number), Token(1), READABLE).unwrap_err();
-        assert_eq!(os_code(&error), Some(libc::EBADF), "{error}");
+        assert_eq!(reactor::errno(&error), Some(libc::EBADF), "{error}");
     }
 }
 
