@@ -11,9 +11,12 @@ mkdir -p "$kept"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# Commands are shown here even where their output goes elsewhere.
+exec 3>&1
+
 # Runs a command and shows it, as one would type it.
 run() {
-    printf '$ %s\n' "$*"
+    printf '$ %s\n' "$*" >&3
     "$@"
 }
 
@@ -21,7 +24,7 @@ run() {
 run_bounded() {
     local seconds=$1
     shift
-    printf '$ %s\n' "$*"
+    printf '$ %s\n' "$*" >&3
     timeout --kill-after=10 "$seconds" "$@" || {
         local status=$?
         [ "$status" -ne 124 ] || echo "not done after $seconds s"
