@@ -14,6 +14,7 @@
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 #[cfg(not(unix))]
