@@ -181,7 +181,7 @@ impl Registry {
         self.selector.backend()
     }
 
-    fn with(&self, trigger: Trigger) -> Registry {
+    pub(super) fn with(&self, trigger: Trigger) -> Registry {
         Registry { selector: Arc::clone(&self.selector), trigger }
     }
 

@@ -45,6 +45,9 @@ mod flags {
     pub(crate) const ERR: u32 = libc::EPOLLERR as u32;
     pub(crate) const HUP: u32 = libc::EPOLLHUP as u32;
     pub(crate) const RDHUP: u32 = libc::EPOLLRDHUP as u32;
+    /// kqueue(2) only, and of no descriptor: asynchronous I/O ended, a list of it ended. Bits that poll(2) leaves free.
+    pub(crate) const AIO: u32 = 1 << 16;
+    pub(crate) const LIO: u32 = 1 << 17;
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
     pub(crate) const EDGE: u32 = libc::EPOLLET as u32;

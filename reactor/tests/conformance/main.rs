@@ -110,3 +110,4 @@ macro_rules! conformance {
 conformance!(select, Backend::Select);
 conformance!(poll, Backend::Poll);
 conformance!(epoll, Backend::Epoll);
+conformance!(polling, Backend::Polling);

@@ -85,7 +85,7 @@ struct Watch {
 }
 
 /// A registration in poll(2)'s words.
-fn wanted(interest: Interest) -> u32 {
+pub(super) fn wanted(interest: Interest) -> u32 {
     let mut flags = HANG_UP;
     if interest.is_readable() {
         flags |= sys::IN | sys::RDHUP;
@@ -150,6 +150,12 @@ impl WatchList {
             state.leaving -= 1;
         }
         Ok(())
+    }
+
+    /// Stops watching, if it is watched, without a word to the wait in progress: for who itself takes it out of what that
+    /// waits for.
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
+        self.lock().slot(fd.as_raw_fd()).watch = None;
     }
 
     /// An edge may fire again in this direction, because its owner did I/O.
@@ -255,6 +261,24 @@ impl Delivery<'_> {
     pub(super) fn is_unchanged(&mut self, fd: RawFd) -> bool {
         !self.0.slot(fd).changed
     }
+
+    /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
+    pub(super) fn armed(&mut self, fd: RawFd) -> u32 {
+        match self.0.slot(fd) {
+            Slot { watch: Some(watch), changed: false } => watch.armed,
+            _ => 0,
+        }
+    }
+
+    /// The kernel forgets what it has told: `fd` is handed over again before the next wait.
+    pub(super) fn spend(&mut self, fd: RawFd) {
+        self.0.note(fd);
+    }
+
+    /// The kernel told of `fd` what nobody asked for, and would at once tell it again: it is handed over after [`REST`].
+    pub(super) fn rest(&mut self, fd: RawFd) {
+        self.0.rest(fd);
+    }
 }
 
 impl State {
@@ -296,7 +320,7 @@ impl State {
             let Some(watch) = self.watch(fd) else { continue };
             if watch.rests_until == Some(end) {
                 watch.rests_until = None;
-                watch.armed = wanted(watch.registration.interest);
+                watch.wake_up();
                 self.note(fd);
             }
         }
@@ -324,6 +348,14 @@ impl Watch {
         match sys::poll(&mut all, Some(Duration::ZERO)) {
             Ok(_) => flags | (sys::poll_answer(&all[0]) & !sys::INVALID),
             Err(_) => flags, // what is known is told
+        }
+    }
+
+    /// After a rest. The edge of a raw descriptor may fire again, whatever it told.
+    fn wake_up(&mut self) {
+        let Registration { interest, trigger, rearm, .. } = self.registration;
+        if trigger == Trigger::Edge && rearm == Rearm::ByTime {
+            self.armed = wanted(interest);
         }
     }
 
