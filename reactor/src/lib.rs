@@ -14,7 +14,11 @@
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(rustdoc::broken_intra_doc_links)]
+
+#[cfg(not(unix))]
+compile_error!("zen-reactor needs a Unix: it waits with select, poll, epoll or kqueue");
 
 #[macro_use]
 mod sys;
@@ -27,7 +31,7 @@ pub mod net;
 pub mod readiness;
 pub mod unix;
 
-pub use error::Error;
+pub use error::{Error, errno};
 pub use readiness::{Backend, Events, Interest, Poll, Registered, Registry, Token, Trigger, Waker, event};
 
 pub mod features {

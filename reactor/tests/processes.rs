@@ -238,3 +238,4 @@ macro_rules! processes {
 processes!(select, Backend::Select);
 processes!(poll, Backend::Poll);
 processes!(epoll, Backend::Epoll);
+processes!(polling, Backend::Polling);

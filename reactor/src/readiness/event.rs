@@ -11,9 +11,8 @@
 //! }
 //! ```
 //!
-//! What each state of a source looks like on Linux to who asked for all three interests, with every backend (a test makes this
-//! table from what the kernel really tells):
-#![doc = include_str!("truth_table.md")]
+//! The guide's chapter [What is told](crate::guide::what_is_told) has tables of what each state of a source looks like with every
+//! backend, and of how often it is told with every trigger.
 
 use std::fmt;
 

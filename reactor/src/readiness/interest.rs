@@ -148,8 +148,8 @@ pub enum Trigger {
     /// Once per change: read or write until [`WouldBlock`](std::io::ErrorKind::WouldBlock) (or until a transfer is
     /// shorter than asked) before waiting again.
     ///
-    /// select and poll have no edges. There it is emulated: what was told is not told again before the source was read or
-    /// written, nor are news about it; and a source that was read but not drained may be told again.
+    /// select, poll and polling have no edges. There it is emulated: what was told is not told again before the source was read
+    /// or written, nor are news about it; and a source that was read but not drained may be told again.
     Edge,
     /// On every wait, as long as it is so.
     Level,

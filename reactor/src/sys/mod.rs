@@ -72,6 +72,8 @@ mod bytes;
 mod datagrams;
 mod files;
 mod pipes;
+#[cfg(has_polling)]
+mod poller;
 mod sockets;
 mod waiting;
 mod waking;
@@ -81,6 +83,8 @@ pub(crate) use bytes::*;
 pub(crate) use datagrams::*;
 pub(crate) use files::*;
 pub(crate) use pipes::*;
+#[cfg(has_polling)]
+pub(crate) use poller::poller_add;
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use reactor::net::{UdpSocket, UnixDatagram};
 use reactor::{Backend, Token};
 
-use crate::support::{READABLE, WRITABLE, Waiting, os_code};
+use crate::support::{READABLE, WRITABLE, Waiting};
 
 fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -274,9 +274,9 @@ pub fn what_cannot_be_sent_says_why(backend: Backend) {
     let _ = backend;
     let socket = UdpSocket::bind(any_port()).unwrap();
     let nowhere = socket.send(b"to whom?").unwrap_err();
-    assert_eq!(os_code(&nowhere), Some(libc::EDESTADDRREQ));
+    assert_eq!(nowhere.raw_os_error(), Some(libc::EDESTADDRREQ));
     let too_long = socket.send_to(&[0; 70_000], socket.local_addr().unwrap()).unwrap_err();
-    assert_eq!(os_code(&too_long), Some(libc::EMSGSIZE));
+    assert_eq!(too_long.raw_os_error(), Some(libc::EMSGSIZE));
     let not_ours = UdpSocket::bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
     assert_eq!(not_ours.kind(), ErrorKind::AddrNotAvailable);
     assert!(not_ours.to_string().contains("bind to 192.0.2.1:0"), "{not_ours}");

@@ -246,3 +246,4 @@ macro_rules! event_loop {
 event_loop!(select, Backend::Select);
 event_loop!(poll, Backend::Poll);
 event_loop!(epoll, Backend::Epoll);
+event_loop!(polling, Backend::Polling);

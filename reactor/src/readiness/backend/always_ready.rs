@@ -1,9 +1,9 @@
 //! Descriptors that are always ready: regular files, directories, disks, the null device.
 //!
-//! select(2) and poll(2) report them on every wait. epoll refuses them with EPERM, so there each gets a stand-in that epoll
-//! accepts and that is always ready too: an eventfd whose counter is one has something to read and room to write. Registered
-//! with the same key, interest and trigger it behaves like the rest: level reports it on every wait, edge and one-shot once
-//! for each registration; and a wait need not know of it.
+//! select(2) and poll(2) report them on every wait. epoll refuses them with EPERM, and so does the `polling` crate over it, so
+//! there each gets a stand-in that epoll accepts and that is always ready too: an eventfd whose counter is one has something
+//! to read and room to write. Registered with the same key, interest and trigger it behaves like the rest: level reports it on
+//! every wait, edge and one-shot once for each registration; and a wait need not know of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::EventFd;
 
-/// The stand-ins of one epoll instance.
+/// The stand-ins of one backend.
 #[derive(Debug, Default)]
 pub(super) struct AlwaysReady {
     stand_ins: Mutex<HashMap<RawFd, EventFd>>,
@@ -52,20 +52,15 @@ impl AlwaysReady {
         }
     }
 
-    /// Closes the stand-in, which has no duplicate: that deregisters it.
-    pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        match self.remove(fd.as_raw_fd()) {
-            Some(_) => Ok(()),
-            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
-        }
+    /// Gives the stand-in back. It has no duplicate, so to drop it is to deregister it.
+    pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<EventFd> {
+        self.remove(fd.as_raw_fd()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     /// The number now belongs to something else: whatever it stood for was closed without being deregistered.
     #[inline]
-    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
-        if self.count.load(Ordering::Relaxed) != 0 {
-            self.remove(fd.as_raw_fd());
-        }
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) -> Option<EventFd> {
+        if self.count.load(Ordering::Relaxed) == 0 { None } else { self.remove(fd.as_raw_fd()) }
     }
 
     fn remove(&self, fd: RawFd) -> Option<EventFd> {

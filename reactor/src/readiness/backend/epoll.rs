@@ -84,7 +84,7 @@ impl Selector for Epoll {
                 .register(fd, |stand_in| self.set(libc::EPOLL_CTL_ADD, stand_in, registration)),
             Err(error) => Err(error),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                drop(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -111,7 +111,9 @@ impl Selector for Epoll {
 
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         match sys::epoll_delete(&self.epoll, fd.as_raw_fd()) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.always_ready.deregister(fd).map(drop)
+            }
             result => result,
         }
     }
@@ -211,7 +213,7 @@ mod tests {
         epoll.register(file.as_fd(), level(1)).unwrap();
         assert_eq!(now(&epoll), [1]);
         // As if the file had been closed and its number given to a socket.
-        epoll.always_ready.forget(file.as_fd());
+        drop(epoll.always_ready.forget(file.as_fd()));
         assert_eq!(now(&epoll), []);
         assert!(epoll.deregister(file.as_fd()).is_err());
     }
