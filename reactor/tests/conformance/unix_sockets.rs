@@ -47,7 +47,7 @@ pub fn an_edge_is_told_again_after_an_accept(backend: Backend) {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(has_abstract_names)]
 pub fn an_abstract_name_is_an_address(backend: Backend) {
     use std::os::linux::net::SocketAddrExt;
 
