@@ -34,7 +34,7 @@ pub enum Error {
     /// A listener or a connection could not be made.
     #[error("cannot {operation} {address}: {source}")]
     Socket {
-        /// `listen at`, `connect to` or `adopt`.
+        /// `listen at`, `bind to`, `connect to` or `adopt`.
         operation: &'static str,
         /// The address as text.
         address: String,

@@ -11,15 +11,32 @@ use super::waiting::{poll, timespec};
 
 /// socket(2): a stream socket, nonblocking and closed on exec.
 pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    socket(family, libc::SOCK_STREAM)
+}
+
+/// socket(2): a datagram socket, nonblocking and closed on exec.
+pub(crate) fn datagram_socket(family: i32) -> io::Result<OwnedFd> {
+    socket(family, libc::SOCK_DGRAM)
+}
+
+fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
     unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
 }
 
 /// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
-#[cfg(feature = "signal-hook")]
-pub(crate) fn socket_pair() -> io::Result<[OwnedFd; 2]> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+pub(crate) fn stream_pair() -> io::Result<[OwnedFd; 2]> {
+    socket_pair(libc::SOCK_STREAM)
+}
+
+/// socketpair(2): two Unix datagram sockets connected to each other, nonblocking and closed on exec.
+pub(crate) fn datagram_pair() -> io::Result<[OwnedFd; 2]> {
+    socket_pair(libc::SOCK_DGRAM)
+}
+
+fn socket_pair(kind: i32) -> io::Result<[OwnedFd; 2]> {
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for the two descriptors.
     unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
@@ -77,7 +94,7 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
 }
 
 /// setsockopt(2) with a value of plain bytes (an integer, `linger`, …).
-fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+pub(super) fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is readable for `length` bytes until the call returns.
     unsafe { syscall!(setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length)) }
@@ -85,7 +102,7 @@ fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> i
 }
 
 /// getsockopt(2) of an integer.
-fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+pub(super) fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
     let (mut value, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
     let raw = ptr::from_mut(&mut value).cast();
     // SAFETY: `value` is writable for `length` bytes.
