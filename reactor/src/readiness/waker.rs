@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backend::{AnySelector, Rearm, Registration, Selector};
 use super::registry::Registry;
 use super::{Interest, Token, Trigger};
-use crate::sys::EventFd;
+use crate::sys::Bell;
 
 /// Ends a [`poll`](crate::Poll::poll) from another thread.
 ///
@@ -86,11 +86,11 @@ impl Drop for Waker {
 
 /// The descriptor behind a waker: it is registered like any other source, and writing to it is what wakes.
 #[derive(Debug)]
-pub(crate) struct WakerFd(EventFd);
+pub(crate) struct WakerFd(Bell);
 
 impl WakerFd {
     pub(crate) fn new() -> io::Result<WakerFd> {
-        EventFd::new().map(WakerFd)
+        Bell::new().map(WakerFd)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

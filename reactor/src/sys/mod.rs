@@ -70,6 +70,8 @@ macro_rules! descriptor_traits {
 mod address;
 mod bytes;
 mod datagrams;
+#[cfg(has_epoll)]
+mod epoll;
 mod files;
 mod pipes;
 mod sockets;
@@ -79,6 +81,8 @@ mod waking;
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use datagrams::*;
+#[cfg(has_epoll)]
+pub(crate) use epoll::*;
 pub(crate) use files::*;
 pub(crate) use pipes::*;
 pub(crate) use sockets::*;

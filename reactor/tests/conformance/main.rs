@@ -109,4 +109,7 @@ macro_rules! conformance {
 // A new backend is one more line.
 conformance!(select, Backend::Select);
 conformance!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 conformance!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+conformance!(kqueue, Backend::Kqueue);

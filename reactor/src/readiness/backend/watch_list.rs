@@ -33,7 +33,7 @@ use super::{Rearm, Registration};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
-use crate::sys::{self, EventFd};
+use crate::sys::{self, Bell};
 
 /// How long an edge of a raw descriptor rests before it may fire again.
 const REST: Duration = Duration::from_millis(1);
@@ -47,7 +47,7 @@ pub(crate) struct WatchList {
     /// Told when a wait has left the kernel.
     left: Condvar,
     /// Part of every wait, never reported.
-    interruption: EventFd,
+    interruption: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ fn wanted(interest: Interest) -> u32 {
 impl WatchList {
     pub(crate) fn new() -> io::Result<WatchList> {
         let (state, left) = (Mutex::default(), Condvar::new());
-        Ok(WatchList { state, left, interruption: EventFd::new()? })
+        Ok(WatchList { state, left, interruption: Bell::new()? })
     }
 
     /// The descriptor to include in every wait.
