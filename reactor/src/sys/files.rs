@@ -31,18 +31,23 @@ fn has_no_queue(device: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Of a device only the driver knows, and no system call passes it on: one without a queue looks as if it were ready now. A
-/// terminal is known by itself.
+/// Of a device only the driver knows, and kqueue passes it on; without that, one that has no queue looks as if it were ready
+/// for everything now. A terminal is known by itself, whatever they say.
 #[cfg(not(has_epoll))]
 fn has_no_queue(device: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: takes no pointers.
     if unsafe { libc::isatty(device.as_raw_fd()) } == 1 {
         return Ok(false);
     }
-    let both = super::IN | super::OUT;
-    let mut entry = [super::poll_entry(device.as_raw_fd(), both)];
-    super::poll(&mut entry, Some(std::time::Duration::ZERO))?;
-    Ok(super::poll_answer(&entry[0]) & both == both)
+    #[cfg(has_kqueue)]
+    return super::kqueue_refuses(device);
+    #[cfg(not(has_kqueue))]
+    {
+        let both = super::IN | super::OUT;
+        let mut entry = [super::poll_entry(device.as_raw_fd(), both)];
+        super::poll(&mut entry, Some(std::time::Duration::ZERO))?;
+        Ok(super::poll_answer(&entry[0]) & both == both)
+    }
 }
 
 /// Whether this number is an open descriptor at all (fcntl(2), `F_GETFD`).

@@ -73,6 +73,8 @@ mod datagrams;
 #[cfg(has_epoll)]
 mod epoll;
 mod files;
+#[cfg(has_kqueue)]
+mod kqueue;
 mod pipes;
 mod sockets;
 mod waiting;
@@ -84,6 +86,8 @@ pub(crate) use datagrams::*;
 #[cfg(has_epoll)]
 pub(crate) use epoll::*;
 pub(crate) use files::*;
+#[cfg(has_kqueue)]
+pub(crate) use kqueue::*;
 pub(crate) use pipes::*;
 pub(crate) use sockets::*;
 pub use waiting::Event;

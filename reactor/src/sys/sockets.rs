@@ -57,8 +57,7 @@ const AT_BIRTH: i32 = 0;
 /// inherit it: that is why newer systems ask.)
 pub(super) fn bring_up(fd: BorrowedFd<'_>) -> io::Result<()> {
     if cfg!(not(has_socket_flags)) {
-        // SAFETY: takes no pointers.
-        unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))? };
+        set_close_on_exec(fd)?;
         set_nonblocking(fd, true)?;
     }
     #[cfg(has_so_nosigpipe_only)]
@@ -222,6 +221,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
         unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))? };
     }
     Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// `FD_CLOEXEC` through fcntl(2).
+pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)) }.map(drop)
 }
 
 /// Which way bytes go.

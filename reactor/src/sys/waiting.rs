@@ -59,6 +59,8 @@ mod flags {
     pub(crate) const RDHUP: u32 = libc::POLLRDHUP as u32;
     #[cfg(not(has_pollrdhup))]
     pub(crate) const RDHUP: u32 = 1 << 16;
+    /// kqueue(2) only: we finished sending, or have to.
+    pub(crate) const WRHUP: u32 = 1 << 17;
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
 }

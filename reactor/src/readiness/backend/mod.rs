@@ -3,10 +3,14 @@
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
 //! two older interfaces lack, a memory and edges, they share in [`watch_list`].
 
-#[cfg(has_epoll)]
+#[cfg(any(has_epoll, has_kqueue))]
 mod always_ready;
 #[cfg(has_epoll)]
 pub(crate) mod epoll;
+#[cfg(has_kqueue)]
+mod knotes;
+#[cfg(has_kqueue)]
+pub(crate) mod kqueue;
 pub(crate) mod poll;
 pub(crate) mod select;
 pub(crate) mod watch_list;
@@ -107,10 +111,14 @@ pub enum Backend {
     Poll,
     /// epoll(7): Linux.
     Epoll,
+    /// kqueue(2): the BSDs and Apple's systems.
+    Kqueue,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
 const BEST_FIRST: &[Backend] = &[
+    #[cfg(has_kqueue)]
+    Backend::Kqueue, // a system has one of the two, unless somebody forced the other upon it
     #[cfg(has_epoll)]
     Backend::Epoll,
     Backend::Poll,
@@ -132,6 +140,8 @@ impl Backend {
             Backend::Poll,
             #[cfg(has_epoll)]
             Backend::Epoll,
+            #[cfg(has_kqueue)]
+            Backend::Kqueue,
         ]
     }
 
@@ -165,6 +175,8 @@ impl Backend {
             Backend::Select => select::Select::new().map(AnySelector::Select),
             #[cfg(has_epoll)]
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
+            #[cfg(has_kqueue)]
+            Backend::Kqueue => kqueue::Kqueue::new().map(AnySelector::Kqueue),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
         }
     }
@@ -181,6 +193,7 @@ impl Backend {
             Backend::Select => "select",
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
+            Backend::Kqueue => "kqueue",
         }
     }
 }
@@ -210,6 +223,8 @@ pub(crate) enum AnySelector {
     Poll(poll::Poll),
     #[cfg(has_epoll)]
     Epoll(epoll::Epoll),
+    #[cfg(has_kqueue)]
+    Kqueue(kqueue::Kqueue),
 }
 
 /// Calls the same method of whichever it is.
@@ -220,6 +235,8 @@ macro_rules! dispatch {
             AnySelector::Poll($selector) => $call,
             #[cfg(has_epoll)]
             AnySelector::Epoll($selector) => $call,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue($selector) => $call,
         }
     };
 }
@@ -231,6 +248,8 @@ impl AnySelector {
             AnySelector::Poll(_) => Backend::Poll,
             #[cfg(has_epoll)]
             AnySelector::Epoll(_) => Backend::Epoll,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(_) => Backend::Kqueue,
         }
     }
 
@@ -240,6 +259,17 @@ impl AnySelector {
             AnySelector::Select(_) | AnySelector::Poll(_) => -1,
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(kqueue) => kqueue.as_raw_fd(),
+        }
+    }
+
+    /// kqueue, whose wakers are no descriptors.
+    #[cfg(has_evfilt_user)]
+    pub(crate) fn as_kqueue(&self) -> Option<&kqueue::Kqueue> {
+        match self {
+            AnySelector::Kqueue(kqueue) => Some(kqueue),
+            _ => None,
         }
     }
 
