@@ -13,11 +13,12 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 22] = [
+const CONDITIONS: [(&str, &str); 23] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
+    ("has_polling", "the `polling` crate's poller is a descriptor: epoll, kqueue or an event port"),
     ("has_eventfd", "eventfd(2)"),
     ("has_timerfd", "timerfd_create(2)"),
     ("has_ppoll", "ppoll(2), which counts nanoseconds"),
@@ -43,6 +44,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
     match system {
         "linux" | "android" => &[
             "has_epoll",
+            "has_polling",
             "has_eventfd",
             "has_timerfd",
             "has_ppoll",
@@ -56,6 +58,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         ],
         "freebsd" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_ppoll",
             "has_pollrdhup",
@@ -68,6 +71,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         ],
         "dragonfly" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
             "has_ppoll",
@@ -81,6 +85,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         // ppoll(2) and EVFILT_USER are younger than the releases in use (NetBSD 10).
         "netbsd" => &[
             "has_kqueue",
+            "has_polling",
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
@@ -90,6 +95,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         // So is EVFILT_USER here (OpenBSD 7.7).
         "openbsd" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_except",
             "has_ppoll",
             "has_pselect_of_any_size",
@@ -100,6 +106,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         ],
         "macos" | "ios" | "tvos" | "visionos" | "watchos" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
             "has_pselect_extsn",
@@ -108,9 +115,13 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_ipv6_join_group",
             "has_sa_len",
         ],
-        "illumos" | "solaris" => {
-            &["has_socket_flags", "has_msg_nosignal", "has_ipv6_join_group", "lacks_so_reuseport"]
-        }
+        "illumos" | "solaris" => &[
+            "has_polling",
+            "has_socket_flags",
+            "has_msg_nosignal",
+            "has_ipv6_join_group",
+            "lacks_so_reuseport",
+        ],
         _ => &[],
     }
 }

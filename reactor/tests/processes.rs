@@ -241,3 +241,5 @@ processes!(poll, Backend::Poll);
 processes!(epoll, Backend::Epoll);
 #[cfg(has_kqueue)]
 processes!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
+processes!(polling, Backend::Polling);

@@ -171,6 +171,7 @@ mod tests {
     use super::*;
     use crate::event_loop::{Context, Protocol};
     use crate::readiness::Backend;
+    use crate::readiness::backend::Selector;
 
     struct Silent;
 

@@ -76,6 +76,8 @@ mod files;
 #[cfg(has_kqueue)]
 mod kqueue;
 mod pipes;
+#[cfg(has_polling)]
+mod poller;
 mod sockets;
 mod waiting;
 mod waking;
@@ -89,6 +91,8 @@ pub(crate) use files::*;
 #[cfg(has_kqueue)]
 pub(crate) use kqueue::*;
 pub(crate) use pipes::*;
+#[cfg(has_polling)]
+pub(crate) use poller::poller_add;
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

@@ -58,9 +58,12 @@ mod flags {
     #[cfg(has_pollrdhup)]
     pub(crate) const RDHUP: u32 = libc::POLLRDHUP as u32;
     #[cfg(not(has_pollrdhup))]
-    pub(crate) const RDHUP: u32 = 1 << 16;
+    pub(crate) const RDHUP: u32 = 1 << 18;
     /// kqueue(2) only: we finished sending, or have to.
-    pub(crate) const WRHUP: u32 = 1 << 17;
+    pub(crate) const WRHUP: u32 = 1 << 19;
+    /// kqueue(2) only, and of no descriptor: asynchronous I/O ended, a list of it ended.
+    pub(crate) const AIO: u32 = 1 << 16;
+    pub(crate) const LIO: u32 = 1 << 17;
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
 }

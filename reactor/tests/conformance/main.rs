@@ -60,6 +60,7 @@ macro_rules! conformance {
                     a_reregistration_from_another_thread_reaches_the_wait_in_progress,
                     a_close_after_deregistering_in_another_thread_is_a_close,
                     a_registry_outlives_its_poll,
+                    the_descriptor_of_a_poll_stands_for_all_it_watches,
                     registering_and_waiting_at_the_same_time_loses_nothing,
                     a_descriptor_closed_without_deregistering_is_silenced,
                     a_thousand_sources_are_all_heard,
@@ -113,3 +114,5 @@ conformance!(poll, Backend::Poll);
 conformance!(epoll, Backend::Epoll);
 #[cfg(has_kqueue)]
 conformance!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
+conformance!(polling, Backend::Polling);

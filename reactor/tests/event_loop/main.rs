@@ -249,3 +249,5 @@ event_loop!(poll, Backend::Poll);
 event_loop!(epoll, Backend::Epoll);
 #[cfg(has_kqueue)]
 event_loop!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
+event_loop!(polling, Backend::Polling);

@@ -159,14 +159,6 @@ pub fn fill(sink: &mut impl Write) {
     }
 }
 
-/// The error number the kernel gave, also inside a [`reactor::Error`].
-pub fn os_code(error: &io::Error) -> Option<i32> {
-    match error.get_ref().and_then(|inner| inner.source()) {
-        Some(source) => source.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error),
-        None => error.raw_os_error(),
-    }
-}
-
 /// A duplicate with a number that no other test is given, however many run at once: the kernel gives out the lowest.
 pub fn duplicate_high(fd: &impl AsRawFd) -> OwnedFd {
     static NEXT: AtomicI32 = AtomicI32::new(1500);

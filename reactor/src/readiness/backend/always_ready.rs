@@ -1,10 +1,10 @@
 //! Descriptors that are always ready: regular files, directories, disks, the null device.
 //!
-//! select(2) and poll(2) report them on every wait. epoll refuses them with EPERM, and kqueue takes "there is something to
-//! read" for a file by its offset. So there each gets a stand-in that is always ready too: an eventfd whose counter is one has
-//! something to read and room to write, and so has a socket whose peer is ours and wrote a byte. Registered with the same
-//! key, interest and trigger it behaves like the rest: level reports it on every wait, edge and one-shot once for each
-//! registration; and a wait need not know of it.
+//! select(2) and poll(2) report them on every wait. epoll refuses them with EPERM, so does the `polling` crate over it, and
+//! kqueue takes "there is something to read" for a file by its offset. So there each gets a stand-in that is always ready too:
+//! an eventfd whose counter is one has something to read and room to write, and so has a socket whose peer is ours and wrote a
+//! byte. Registered with the same key, interest and trigger it behaves like the rest: level reports it on every wait, edge and
+//! one-shot once for each registration; and a wait need not know of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The stand-ins of one instance of epoll or kqueue.
+/// The stand-ins of one backend.
 #[derive(Debug, Default)]
 pub(super) struct AlwaysReady {
     stand_ins: Mutex<HashMap<RawFd, StandIn>>,
@@ -50,17 +50,15 @@ impl AlwaysReady {
         }
     }
 
-    /// Gives up the stand-in. To drop it deregisters it, as far as the kernel is concerned: it has no duplicate.
+    /// Gives the stand-in back. It has no duplicate, so to drop it is to deregister it.
     pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<StandIn> {
         self.remove(fd.as_raw_fd()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     /// The number now belongs to something else: whatever it stood for was closed without being deregistered.
     #[inline]
-    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
-        if self.count.load(Ordering::Relaxed) != 0 {
-            self.remove(fd.as_raw_fd());
-        }
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) -> Option<StandIn> {
+        if self.count.load(Ordering::Relaxed) == 0 { None } else { self.remove(fd.as_raw_fd()) }
     }
 
     fn remove(&self, fd: RawFd) -> Option<StandIn> {

@@ -83,7 +83,7 @@ impl Selector for Epoll {
                 .register(fd, |stand_in| self.set(libc::EPOLL_CTL_ADD, stand_in, registration)),
             Err(error) => Err(error),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                drop(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -212,7 +212,7 @@ mod tests {
         epoll.register(file.as_fd(), level(1)).unwrap();
         assert_eq!(now(&epoll), [1]);
         // As if the file had been closed and its number given to a socket.
-        epoll.always_ready.forget(file.as_fd());
+        drop(epoll.always_ready.forget(file.as_fd()));
         assert_eq!(now(&epoll), []);
         assert!(epoll.deregister(file.as_fd()).is_err());
     }

@@ -1,9 +1,9 @@
 //! The joint between readiness and the kernel: one trait, one file per kernel interface.
 //!
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
-//! two older interfaces lack, a memory and edges, they share in [`watch_list`].
+//! two older interfaces lack, a memory and edges, they share in [`watch_list`], with [`polling`] as the third.
 
-#[cfg(any(has_epoll, has_kqueue))]
+#[cfg(any(has_epoll, has_kqueue, has_polling))]
 mod always_ready;
 #[cfg(has_epoll)]
 pub(crate) mod epoll;
@@ -12,6 +12,8 @@ mod knotes;
 #[cfg(has_kqueue)]
 pub(crate) mod kqueue;
 pub(crate) mod poll;
+#[cfg(has_polling)]
+pub(crate) mod polling;
 pub(crate) mod select;
 pub(crate) mod watch_list;
 
@@ -113,6 +115,8 @@ pub enum Backend {
     Epoll,
     /// kqueue(2): the BSDs and Apple's systems.
     Kqueue,
+    /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
+    Polling,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
@@ -123,10 +127,12 @@ const BEST_FIRST: &[Backend] = &[
     Backend::Epoll,
     Backend::Poll,
     Backend::Select,
+    #[cfg(has_polling)]
+    Backend::Polling,
 ];
 
 impl Backend {
-    /// Every name that works here: `Auto`, then in the order of the classic texts.
+    /// Every name that works here: `Auto`, then in the order of the classic texts, and `Polling` at the end.
     ///
     /// ```
     /// use reactor::Backend;
@@ -142,6 +148,8 @@ impl Backend {
             Backend::Epoll,
             #[cfg(has_kqueue)]
             Backend::Kqueue,
+            #[cfg(has_polling)]
+            Backend::Polling,
         ]
     }
 
@@ -177,6 +185,8 @@ impl Backend {
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
             #[cfg(has_kqueue)]
             Backend::Kqueue => kqueue::Kqueue::new().map(AnySelector::Kqueue),
+            #[cfg(has_polling)]
+            Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
         }
     }
@@ -194,6 +204,7 @@ impl Backend {
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
             Backend::Kqueue => "kqueue",
+            Backend::Polling => "polling",
         }
     }
 }
@@ -225,6 +236,8 @@ pub(crate) enum AnySelector {
     Epoll(epoll::Epoll),
     #[cfg(has_kqueue)]
     Kqueue(kqueue::Kqueue),
+    #[cfg(has_polling)]
+    Polling(polling::Polling),
 }
 
 /// Calls the same method of whichever it is.
@@ -237,6 +250,8 @@ macro_rules! dispatch {
             AnySelector::Epoll($selector) => $call,
             #[cfg(has_kqueue)]
             AnySelector::Kqueue($selector) => $call,
+            #[cfg(has_polling)]
+            AnySelector::Polling($selector) => $call,
         }
     };
 }
@@ -250,6 +265,8 @@ impl AnySelector {
             AnySelector::Epoll(_) => Backend::Epoll,
             #[cfg(has_kqueue)]
             AnySelector::Kqueue(_) => Backend::Kqueue,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => Backend::Polling,
         }
     }
 
@@ -257,6 +274,8 @@ impl AnySelector {
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         match self {
             AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => -1, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
             #[cfg(has_kqueue)]

@@ -1,11 +1,12 @@
-//! The memory that select(2) and poll(2) lack.
+//! The memory that select(2), poll(2) and the `polling` crate lack.
 //!
-//! Both are told on every call what to watch, and forget it as they return. So [`Select`](super::select::Select) and
-//! [`Poll`](super::poll::Poll) remember it here: a table keyed by descriptor, and a list of what changed in it since the last
-//! wait, so that the kernel's copy (bitmaps there, an array here) is patched and never rebuilt.
+//! The first two are told on every call what to watch, and forget it as they return; the third forgets each source as it
+//! reports it. So their backends remember it here: a table keyed by descriptor, and a list of what changed in it since the last
+//! wait, so that the kernel's copy (bitmaps in `select.rs`, an array in `poll.rs`, the poller's set in `polling.rs`) is patched
+//! and never rebuilt.
 //!
 //! # Edges
-//! Neither kernel interface has them. A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
+//! None of the three has them (the poller not on every system). A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
 //! and left out of the next wait until it is armed again:
 //! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
 //! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
@@ -35,7 +36,7 @@ use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
 use crate::sys::{self, Bell};
 
-/// How long an edge of a raw descriptor rests before it may fire again.
+/// How long an edge of a raw descriptor rests before it may fire again, and whoever was reported for nothing.
 const REST: Duration = Duration::from_millis(1);
 
 /// What comes unasked, and cannot be masked.
@@ -56,7 +57,7 @@ struct State {
     slots: Vec<Slot>,
     /// The descriptors whose slots say `changed`.
     changed: Vec<RawFd>,
-    /// Raw descriptors whose edges rest, and until when. All rest equally long, so the first to end is in front.
+    /// Those that rest, and until when. All rest equally long, so the first to end is in front.
     resting: VecDeque<(Instant, RawFd)>,
     /// A thread is in the kernel.
     waiting: bool,
@@ -85,7 +86,7 @@ struct Watch {
 }
 
 /// A registration in poll(2)'s words.
-fn wanted(interest: Interest) -> u32 {
+pub(super) fn wanted(interest: Interest) -> u32 {
     let mut flags = HANG_UP;
     if interest.is_readable() {
         flags |= sys::IN | sys::RDHUP;
@@ -150,6 +151,13 @@ impl WatchList {
             state.leaving -= 1;
         }
         Ok(())
+    }
+
+    /// Stops watching, if it is watched, without a word to the wait in progress: for who takes it out of the poller's set, of
+    /// which that wait is.
+    #[cfg(has_polling)]
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
+        self.lock().slot(fd.as_raw_fd()).watch = None;
     }
 
     /// An edge may fire again in this direction, because its owner did I/O.
@@ -257,6 +265,28 @@ impl Delivery<'_> {
     }
 }
 
+/// What it takes where the kernel's copy reports a descriptor once, and perhaps for nothing.
+#[cfg(has_polling)]
+impl Delivery<'_> {
+    /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
+    pub(super) fn armed(&mut self, fd: RawFd) -> u32 {
+        match self.0.slot(fd) {
+            Slot { watch: Some(watch), changed: false } => watch.armed,
+            _ => 0,
+        }
+    }
+
+    /// `fd` was reported: it is handed over again before the next wait.
+    pub(super) fn spend(&mut self, fd: RawFd) {
+        self.0.note(fd);
+    }
+
+    /// `fd` was reported for nothing, and at once would be again: it is handed over after [`REST`].
+    pub(super) fn rest(&mut self, fd: RawFd) {
+        self.0.rest(fd);
+    }
+}
+
 impl State {
     fn slot(&mut self, fd: RawFd) -> &mut Slot {
         let index = index(fd);
@@ -296,7 +326,7 @@ impl State {
             let Some(watch) = self.watch(fd) else { continue };
             if watch.rests_until == Some(end) {
                 watch.rests_until = None;
-                watch.armed = wanted(watch.registration.interest);
+                watch.wake_up();
                 self.note(fd);
             }
         }
@@ -324,6 +354,14 @@ impl Watch {
         match sys::poll(&mut all, Some(Duration::ZERO)) {
             Ok(_) => flags | (sys::poll_answer(&all[0]) & !sys::INVALID),
             Err(_) => flags, // what is known is told
+        }
+    }
+
+    /// After a rest. The edge of a raw descriptor may fire again, whatever it told.
+    fn wake_up(&mut self) {
+        let Registration { interest, trigger, rearm, .. } = self.registration;
+        if trigger == Trigger::Edge && rearm == Rearm::ByTime {
+            self.armed = wanted(interest);
         }
     }
 

@@ -1,0 +1,277 @@
+//! The `polling` crate: somebody else's portable readiness interface, over epoll, kqueue or event ports.
+//!
+//! # What the kernel offers
+//! Whatever the crate found: it hides the kernel's interface and promises what all of them have in common. The set of watched
+//! descriptors is kept (`Poller::add`, `modify`, `delete`), a wait returns those that are ready, and each is reported *once*:
+//! then it is silent until it is armed by another `modify`. From that the three triggers are made with the memory that
+//! `watch_list.rs` is to select and poll: before each wait, what changed is handed to the poller, and what was reported has
+//! changed. So level costs a system call for each event, and edges and one-shots, which are silent after an event anyway, cost
+//! one when they are armed again. Compare `epoll.rs` for what the same kernel gives to who asks it directly.
+//!
+//! # Quirks
+//! a. An event says readable and writable; of what else poll(2) tells, the crate passes on what the system below happens to
+//!    have. So poll(2) itself, with zero timeout and for the reported descriptors only, tells what exactly there is.
+//!    Test: `all_backends_tell_the_same_flags`.
+//! b. Who asks for readable is woken by urgent data as well, asked for or not. Armed again at once, it would be woken again at
+//!    once: what poll(2) does not confirm rests for a millisecond. Test: `urgent_data_nobody_asked_for_does_not_spin_an_idle_wait`.
+//! c. The crate's wait goes on after a signal and tells nobody. So the waiting is done by poll(2) on the poller's descriptor,
+//!    which is ready when one of its sources is; the crate only collects, without waiting. Test: `a_signal_is_told_as_interrupted`.
+//! d. The key `usize::MAX` is the crate's. It is given the descriptor's number; the caller's keys are in the watch list.
+//!    Test: `every_bit_of_a_token_comes_back`.
+//! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
+//!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
+//! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
+//!    Test: `a_regular_file_is_always_ready`.
+//! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
+//!    before the next I/O, as with select (quirk c there). No test: it takes such a system.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use polling::Poller;
+
+use super::always_ready::{AlwaysReady, StandIn};
+use super::watch_list::{Delivery, WatchList, index, wanted};
+use super::{Rearm, Registration, Selector};
+use crate::readiness::event::Event;
+use crate::readiness::interest::Interest;
+use crate::readiness::rearm::Listed;
+use crate::readiness::timeout::Deadline;
+use crate::readiness::waker::WakerFd;
+use crate::sys;
+
+// # State
+
+/// The poller, and what it does not remember.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    list: Listed,
+    poller: Poller,
+    /// What the poller refuses because it is always ready (quirk f).
+    always_ready: AlwaysReady,
+    /// The waiting thread's own.
+    round: Mutex<Round>,
+}
+
+/// What one round through the kernel needs.
+struct Round {
+    /// What the poller is collected into: as many as the caller has room for.
+    reported: polling::Events,
+    /// Those that were reported, to ask poll(2) about (quirk a).
+    asked: Vec<libc::pollfd>,
+    /// Those that the poller would not arm, and why.
+    refused: Vec<(RawFd, io::Error)>,
+}
+
+// # New
+
+impl Polling {
+    pub(crate) fn new() -> io::Result<Polling> {
+        let (list, poller) = (Listed::new(WatchList::new()?), Poller::new()?);
+        let reported = polling::Events::with_capacity(NonZeroUsize::MIN);
+        let round = Mutex::new(Round { reported, asked: Vec::new(), refused: Vec::new() });
+        Ok(Polling { list, poller, always_ready: AlwaysReady::default(), round })
+    }
+
+    /// Waits for the poller or for the interruption, and says whether the poller has something to report (quirk c).
+    fn is_ready(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let poller = sys::poll_entry(self.poller.as_raw_fd(), sys::IN);
+        let mut both = [poller, sys::poll_entry(self.list.interruption(), sys::IN)];
+        sys::poll(&mut both, timeout)?;
+        Ok(both[0].revents != 0)
+    }
+
+    /// Starts watching what the poller accepts.
+    fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
+        // The poller did not know it: whatever had this number was closed without being deregistered.
+        self.list.forget(fd);
+        self.list.register(fd, registration).inspect_err(|_| drop(self.poller.delete(fd)))
+    }
+
+    /// Watches for something else. Whether it is watched at all, the poller knows best.
+    fn watch_anew(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        self.poller.modify(fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
+        self.list.reregister(fd, registration)
+    }
+
+    /// Forgets a stand-in, which is closed with that.
+    fn give_back(&self, stand_in: Option<StandIn>) {
+        if let Some(stand_in) = stand_in {
+            self.list.forget(stand_in.fd());
+        }
+    }
+}
+
+impl Selector for Polling {
+    // # Register
+
+    // The poller is told at once, because it may refuse; and again before the next wait, with all else that changed.
+    fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        match self.watch(fd, registration) {
+            Err(error) if is_refused(&error) => self
+                .always_ready
+                .register(fd, |stand_in| self.watch(stand_in, told_for_another(registration))),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.give_back(self.always_ready.forget(fd));
+                Ok(())
+            }
+        }
+    }
+
+    // # Reregister
+
+    fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        match self.watch_anew(fd, registration) {
+            Err(error) if is_refused(&error) => self
+                .always_ready
+                .reregister(fd, |stand_in| self.watch_anew(stand_in, told_for_another(registration))),
+            result => result,
+        }
+    }
+
+    // # Deregister
+
+    fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.list.forget(fd); // from here on, what a wait in progress collects is not believed
+        match self.poller.delete(fd) {
+            Err(error) if is_refused(&error) => {
+                self.always_ready.deregister(fd).map(|stand_in| self.give_back(Some(stand_in)))
+            }
+            result => result,
+        }
+    }
+
+    // # Wait
+
+    fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        ready.clear();
+        ready.reserve(1);
+        let deadline = Deadline::after(timeout);
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let limit = self.list.enter(deadline.left(), |fd, flags| round.arm(&self.poller, fd, flags));
+            let limit = if round.refused.is_empty() { limit } else { Some(Duration::ZERO) };
+            let result = self.is_ready(limit);
+            // From here to the end of the delivery nobody comes or goes, so what is collected is about who is there.
+            let mut delivery = self.list.leave()?;
+            round.remove_closed(&mut delivery)?;
+            if result? {
+                round.collect(&self.poller, &mut delivery, ready.capacity())?;
+                round.report(&mut delivery, ready);
+            }
+            drop(delivery);
+            if !ready.is_empty() || deadline.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    // # Wake
+
+    fn wake(&self, waker: &WakerFd) -> io::Result<()> {
+        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
+        self.list.rearm(waker.fd(), Interest::READABLE);
+        waker.write()
+    }
+
+    // # Clock
+
+    // None: a wait is told its timeout on every call anyway.
+}
+
+impl Round {
+    /// Hands over what `fd` is armed for. What is armed for nothing was reported, and is silent without being told.
+    fn arm(&mut self, poller: &Poller, fd: RawFd, flags: u32) {
+        if flags == 0 {
+            return;
+        }
+        let armed = sys::borrow(fd, |borrowed| poller.modify(borrowed, event(fd, flags))).unwrap_or_else(Err);
+        self.refused.extend(armed.err().map(|error| (fd, error)));
+    }
+
+    /// What was closed without being deregistered is dropped; what was refused for another reason is tried again.
+    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) -> io::Result<()> {
+        let mut result = Ok(());
+        for (fd, error) in self.refused.drain(..) {
+            let is_closed =
+                error.raw_os_error() == Some(libc::EBADF) || error.kind() == io::ErrorKind::NotFound;
+            if !is_closed {
+                delivery.spend(fd);
+                result = Err(error);
+            } else if delivery.is_unchanged(fd) {
+                delivery.remove(fd);
+            }
+        }
+        result
+    }
+
+    /// Asks the poller who is ready, and poll(2) for what (quirk a). The answers are in `asked`.
+    fn collect(&mut self, poller: &Poller, delivery: &mut Delivery<'_>, room: usize) -> io::Result<()> {
+        let room = NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN);
+        if self.reported.capacity() != room {
+            self.reported = polling::Events::with_capacity(room);
+        }
+        self.reported.clear();
+        self.asked.clear();
+        poller.wait(&mut self.reported, Some(Duration::ZERO))?;
+        for event in self.reported.iter() {
+            let fd = descriptor(event.key);
+            match delivery.armed(fd) {
+                0 => {} // it has changed, so it will be armed again, or the poller told its last direction in a second event
+                flags => self.asked.push(sys::poll_entry(fd, flags)),
+            }
+        }
+        sys::poll(&mut self.asked, Some(Duration::ZERO)).map(drop).inspect_err(|_| {
+            self.asked.iter().for_each(|entry| delivery.spend(entry.fd)); // nothing was told
+        })
+    }
+
+    /// Reports what poll(2) answered.
+    fn report(&self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        for entry in &self.asked {
+            match sys::poll_answer(entry) {
+                0 => delivery.rest(entry.fd), // quirk b
+                flags => {
+                    ready.extend(delivery.deliver(entry.fd, flags));
+                    delivery.spend(entry.fd);
+                }
+            }
+        }
+    }
+}
+
+/// Quirk f.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
+}
+
+/// A registration as its stand-in has it. What never changes has no second edge, after no matter what time.
+fn told_for_another(registration: Registration) -> Registration {
+    Registration { rearm: Rearm::ByOwner, ..registration }
+}
+
+/// What is armed, in the poller's words.
+fn event(fd: RawFd, flags: u32) -> polling::Event {
+    let mut event = polling::Event::new(index(fd), flags & sys::IN != 0, flags & sys::OUT != 0); // quirk d
+    event.set_priority(flags & sys::PRI != 0);
+    event.set_interrupt(flags & sys::HUP != 0);
+    event
+}
+
+/// The descriptor of an event. The key was made from one.
+fn descriptor(key: usize) -> RawFd {
+    RawFd::try_from(key).unwrap_or(-1)
+}
+
+impl std::fmt::Debug for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.asked.iter().map(|entry| (entry.fd, entry.revents))).finish()
+    }
+}
+
+// # Tests
