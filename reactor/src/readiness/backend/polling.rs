@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use polling::Poller;
 
-use super::always_ready::AlwaysReady;
+use super::always_ready::{AlwaysReady, StandIn};
 use super::watch_list::{Delivery, WatchList, index, wanted};
 use super::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
@@ -41,7 +41,7 @@ use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
-use crate::sys::{self, EventFd};
+use crate::sys;
 
 // # State
 
@@ -99,7 +99,7 @@ impl Polling {
     }
 
     /// Forgets a stand-in, which is closed with that.
-    fn give_back(&self, stand_in: Option<EventFd>) {
+    fn give_back(&self, stand_in: Option<StandIn>) {
         if let Some(stand_in) = stand_in {
             self.list.forget(stand_in.fd());
         }

@@ -34,7 +34,7 @@ use super::{Rearm, Registration};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
-use crate::sys::{self, EventFd};
+use crate::sys::{self, Bell};
 
 /// How long an edge of a raw descriptor rests before it may fire again, and whoever was reported for nothing.
 const REST: Duration = Duration::from_millis(1);
@@ -48,7 +48,7 @@ pub(crate) struct WatchList {
     /// Told when a wait has left the kernel.
     left: Condvar,
     /// Part of every wait, never reported.
-    interruption: EventFd,
+    interruption: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ pub(super) fn wanted(interest: Interest) -> u32 {
 impl WatchList {
     pub(crate) fn new() -> io::Result<WatchList> {
         let (state, left) = (Mutex::default(), Condvar::new());
-        Ok(WatchList { state, left, interruption: EventFd::new()? })
+        Ok(WatchList { state, left, interruption: Bell::new()? })
     }
 
     /// The descriptor to include in every wait.
