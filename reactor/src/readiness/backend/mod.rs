@@ -19,7 +19,9 @@ pub(crate) mod watch_list;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+#[cfg(has_epoll)]
+use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -270,16 +272,16 @@ impl AnySelector {
         }
     }
 
-    /// The descriptor that stands for all that is watched; -1 if there is none.
-    pub(crate) fn as_raw_fd(&self) -> RawFd {
+    /// The descriptor that stands for all that is watched, if there is one.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            AnySelector::Select(_) | AnySelector::Poll(_) => None,
             #[cfg(has_polling)]
-            AnySelector::Polling(_) => -1, // it has one that says too little (quirk e of `polling.rs`)
+            AnySelector::Polling(_) => None, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
-            AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
+            AnySelector::Epoll(epoll) => Some(epoll.as_fd()),
             #[cfg(has_kqueue)]
-            AnySelector::Kqueue(kqueue) => kqueue.as_raw_fd(),
+            AnySelector::Kqueue(kqueue) => Some(kqueue.as_fd()),
         }
     }
 
