@@ -119,7 +119,9 @@ fn operating_systems_are_listed_in_one_place() {
     assert!(!rules::operating_systems(&planted("reactor/src/net/x.rs", offence)).is_empty());
     let offence = "fn f() { if cfg!(any(target_os = \"macos\")) {} }";
     assert!(!rules::operating_systems(&planted("reactor/src/sys/mod.rs", offence)).is_empty());
-    assert_kept(&rules::operating_systems(&planted("reactor/src/readiness/backend/mod.rs", offence)));
+    assert!(!rules::operating_systems(&planted("reactor/src/readiness/backend/mod.rs", offence)).is_empty());
+    assert_kept(&rules::operating_systems(&planted("reactor/build.rs", offence)));
+    assert_kept(&rules::operating_systems(&planted("reactor/src/net/x.rs", "#[cfg(has_epoll)]\nfn f() {}")));
 }
 
 #[test]
