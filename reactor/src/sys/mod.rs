@@ -67,6 +67,8 @@ macro_rules! descriptor_traits {
 mod address;
 mod bytes;
 mod files;
+#[cfg(has_io_uring)]
+mod ring;
 mod sockets;
 mod waiting;
 mod waking;
@@ -74,6 +76,8 @@ mod waking;
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use files::*;
+#[cfg(has_io_uring)]
+pub(crate) use ring::{Completion, Ring, forks};
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

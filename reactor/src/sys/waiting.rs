@@ -50,6 +50,9 @@ mod flags {
     pub(crate) const EDGE: u32 = libc::EPOLLET as u32;
     /// epoll(7) only: of the sets that watch a descriptor, not all are told.
     pub(crate) const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
+    /// What a wake-up for urgent data says besides `PRI`, and a poll never answers for a socket.
+    #[cfg(has_io_uring)]
+    pub(crate) const RDBAND: u32 = libc::POLLRDBAND as u32;
     pub(crate) const ONE_SHOT: u32 = libc::EPOLLONESHOT as u32;
 }
 pub(crate) use flags::*;

@@ -18,7 +18,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -110,3 +112,5 @@ macro_rules! conformance {
 conformance!(select, Backend::Select);
 conformance!(poll, Backend::Poll);
 conformance!(epoll, Backend::Epoll);
+#[cfg(feature = "io-uring")]
+conformance!(io_uring, Backend::IoUring);

@@ -32,7 +32,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -246,3 +248,5 @@ macro_rules! event_loop {
 event_loop!(select, Backend::Select);
 event_loop!(poll, Backend::Poll);
 event_loop!(epoll, Backend::Epoll);
+#[cfg(feature = "io-uring")]
+event_loop!(io_uring, Backend::IoUring);

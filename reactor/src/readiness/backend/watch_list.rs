@@ -85,7 +85,7 @@ struct Watch {
 }
 
 /// A registration in poll(2)'s words.
-fn wanted(interest: Interest) -> u32 {
+pub(super) fn wanted(interest: Interest) -> u32 {
     let mut flags = HANG_UP;
     if interest.is_readable() {
         flags |= sys::IN | sys::RDHUP;
