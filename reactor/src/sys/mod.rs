@@ -77,7 +77,7 @@ pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use files::*;
 #[cfg(has_io_uring)]
-pub(crate) use ring::{Completion, Ring, forks};
+pub(crate) use ring::{Completion, Entrance, Ring, forks};
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

@@ -28,29 +28,20 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::slots::{News, Slots, Step, Watch};
-use super::{CLOCK_KEY, Callers, Rearm, Registration, Selector};
-use crate::clock;
+use super::operations::Operations;
+use super::slots::{Slots, Watch};
+use super::{Callers, Rearm, Registration, Selector};
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
-use crate::sys::{self, Completion, EventFd, Ring};
+use crate::sys::{self, EventFd, Ring};
 
 /// Room for what is submitted in one system call, and for what completes meanwhile (quirk e).
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
-
-/// Where the key of a poll has its descriptor, those of other operations have one of these numbers.
-const NOBODY: u64 = u32::MAX as u64;
-const CLOCK: u64 = NOBODY - 1;
-const INTERRUPTION: u64 = NOBODY - 2;
-
-/// How long a kernel that is short of memory is left alone.
-const RELIEF: Duration = Duration::from_millis(1);
 
 // # State
 
@@ -66,29 +57,13 @@ pub(crate) struct IoUring {
 
 #[derive(Debug)]
 struct State {
-    ring: Ring,
-    slots: Slots,
-    /// A thread is in the kernel. Meanwhile no other touches the ring.
+    operations: Operations,
+    /// A thread is in the kernel. Meanwhile no other hands over or takes anything.
     waiting: bool,
-    /// Ends the wait in progress, from another thread; none if there is no other thread. And whether a poll listens to it,
-    /// and whether it was used in this wait.
-    interruption: Option<EventFd>,
-    listening: bool,
+    /// It was interrupted.
     interrupted: bool,
-    /// How many threads wait for the one in the kernel.
+    /// How many threads wait for it to come back.
     leaving: usize,
-    /// When the clock is to ring, if the kernel was not told yet; the key it has there; and whether it rang.
-    alarm: Option<Instant>,
-    clock: u64,
-    rang: bool,
-    /// Completions since the kernel was entered.
-    completions: usize,
-    /// The thread that entered the kernel so far, and whether there was another.
-    enterer: Option<ThreadId>,
-    crowded: bool,
-    /// What is asked about doubtful news, and which of the events it is about. Empty between waits.
-    questions: Vec<libc::pollfd>,
-    places: Vec<usize>,
 }
 
 // # New
@@ -101,24 +76,11 @@ impl IoUring {
     fn with_room(submissions: u32, completions: u32, callers: Callers) -> io::Result<IoUring> {
         let one_thread = callers == Callers::OneThread;
         let ring = Ring::new(submissions, completions, one_thread);
-        let state = State {
-            // A kernel that does not know of quirk c does without.
-            ring: ring.or_else(|_| Ring::new(submissions, completions, false))?,
-            slots: Slots::default(),
-            waiting: false,
-            interruption: if one_thread { None } else { Some(EventFd::new()?) },
-            listening: false,
-            interrupted: false,
-            leaving: 0,
-            alarm: None,
-            clock: CLOCK,
-            rang: false,
-            completions: 0,
-            enterer: None,
-            crowded: false,
-            questions: Vec::new(),
-            places: Vec::new(),
-        };
+        // A kernel that does not know of quirk c does without.
+        let ring = ring.or_else(|_| Ring::new(submissions, completions, false))?;
+        let interruption = if one_thread { None } else { Some(EventFd::new()?) };
+        let operations = Operations::new(ring, interruption);
+        let state = State { operations, waiting: false, interrupted: false, leaving: 0 };
         Ok(IoUring { state: Mutex::new(state), left: Condvar::new(), forks: sys::forks() })
     }
 
@@ -144,7 +106,7 @@ impl IoUring {
     ) -> io::Result<()> {
         let watch = Watch { registration, exclusive, always_ready: sys::is_always_ready(fd)? };
         let mut state = self.lock()?;
-        note(&mut state.slots, fd.as_raw_fd(), watch)?;
+        note(&mut state.operations.slots, fd.as_raw_fd(), watch)?;
         state.interrupt()
     }
 
@@ -154,22 +116,20 @@ impl IoUring {
         mut state: MutexGuard<'a, State>,
         is_held: impl Fn(&Slots) -> bool,
     ) -> io::Result<()> {
-        while is_held(&state.slots) {
+        while is_held(&state.operations.slots) {
             if !state.waiting {
-                state.hand_over(Slots::next_cancel)?;
-                state.enter(None)?;
+                state.operations.hand_over_cancels()?;
+                state.operations.enter(None)?;
                 continue;
             }
-            if state.slots.has_cancels() {
+            if state.operations.slots.has_cancels() {
                 state.interrupt()?; // it hands them over
             }
             state.leaving += 1;
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.leaving -= 1;
         }
-        if state.crowded {
-            state.ring.settle(); // what completes in another thread is seen a moment before that puts the file down
-        }
+        state.operations.settle();
         Ok(())
     }
 
@@ -183,6 +143,16 @@ impl IoUring {
 
     fn is_inherited(&self) -> bool {
         self.forks != sys::forks()
+    }
+}
+
+impl State {
+    /// Has the wait in progress begin anew, with what changed.
+    fn interrupt(&mut self) -> io::Result<()> {
+        if self.waiting && !mem::replace(&mut self.interrupted, true) {
+            self.operations.interrupt()?;
+        }
+        Ok(())
     }
 }
 
@@ -208,13 +178,13 @@ impl Selector for IoUring {
 
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let (mut state, fd) = (self.lock()?, fd.as_raw_fd());
-        state.slots.deregister(fd)?;
+        state.operations.slots.deregister(fd)?;
         self.release(state, |slots| slots.is_held(fd))
     }
 
     fn let_go(&self) -> io::Result<()> {
         let mut state = self.lock()?;
-        state.slots.clear();
+        state.operations.slots.clear();
         self.release(state, Slots::is_any_held)
     }
 
@@ -225,30 +195,29 @@ impl Selector for IoUring {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut state = self.lock()?;
-        state.slots.next_round();
+        state.operations.slots.next_round();
         loop {
-            state.listen()?;
-            state.hand_over(Slots::next_step)?;
-            let limit = if state.has_news() { Some(Duration::ZERO) } else { deadline.left() };
-            let entrance = state.ring.entrance();
-            (state.waiting, state.interrupted, state.completions) = (true, false, 0);
+            state.operations.hand_over()?;
+            let limit = if state.operations.news() > 0 { Some(Duration::ZERO) } else { deadline.left() };
+            let entrance = state.operations.entrance();
+            (state.waiting, state.interrupted) = (true, false);
             drop(state);
             let result = entrance.enter(limit);
             state = self.lock()?;
             state.waiting = false;
-            let result = state.came_back(result);
-            while state.ring.has_work() && state.slots.news() < ready.capacity() {
-                state.enter(Some(Duration::ZERO))?; // quirk c
+            let result = state.operations.came_back(result);
+            while state.operations.has_more() && state.operations.news() < ready.capacity() {
+                state.operations.enter(Some(Duration::ZERO))?; // quirk c
             }
             if state.leaving > 0 {
                 self.left.notify_all();
             }
-            state.report(ready);
+            state.operations.report(ready);
             if !ready.is_empty() || deadline.is_over() {
                 return Ok(());
             }
             // Quirk f.
-            if result? > 0 && state.completions == 0 && limit != Some(Duration::ZERO) {
+            if result? > 0 && state.operations.completed() == 0 && limit != Some(Duration::ZERO) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
         }
@@ -263,139 +232,12 @@ impl Selector for IoUring {
     // # Clock
 
     fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
-        self.lock()?.alarm = Some(deadline); // it rides along with the next wait
+        self.lock()?.operations.set_clock(deadline); // it rides along with the next wait
         Ok(true)
     }
 
     fn has_native_edge(&self) -> bool {
         true
-    }
-}
-
-impl State {
-    /// Ends the wait in progress, so that it begins anew with what changed.
-    fn interrupt(&mut self) -> io::Result<()> {
-        match &self.interruption {
-            Some(interruption) if self.waiting && !mem::replace(&mut self.interrupted, true) => {
-                interruption.add()
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn listen(&mut self) -> io::Result<()> {
-        if let (Some(interruption), false) = (&self.interruption, self.listening) {
-            let fd = interruption.fd().as_raw_fd();
-            self.make_room()?;
-            self.ring.poll(fd, sys::IN, true, INTERRUPTION);
-            self.listening = true;
-        }
-        Ok(())
-    }
-
-    /// Queues what is new: the alarm, and what the table says.
-    fn hand_over(&mut self, next: fn(&mut Slots) -> Option<Step>) -> io::Result<()> {
-        if let Some(deadline) = self.alarm.take() {
-            self.make_room()?;
-            self.ring.cancel(self.clock, NOBODY);
-            self.make_room()?;
-            self.clock = self.clock.wrapping_add(1 << 32);
-            self.ring.timeout(deadline.saturating_duration_since(clock::now()), self.clock);
-        }
-        while let Some(step) = next(&mut self.slots) {
-            self.make_room()?;
-            match step {
-                Step::Cancel { of } => self.ring.cancel(of, NOBODY),
-                Step::Poll { fd, flags, goes_on, key } => self.ring.poll(fd, flags, goes_on, key),
-            }
-        }
-        Ok(())
-    }
-
-    fn make_room(&mut self) -> io::Result<()> {
-        while !self.ring.has_room() {
-            self.enter(Some(Duration::ZERO))?;
-        }
-        Ok(())
-    }
-
-    /// Enters the kernel with the lock held, for what does not take long.
-    fn enter(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let result = self.ring.entrance().enter(limit);
-        match self.came_back(result) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes what completed, and bears with errors that pass.
-    fn came_back(&mut self, result: io::Result<u32>) -> io::Result<u32> {
-        let me = thread::current().id();
-        self.crowded |= *self.enterer.get_or_insert(me) != me;
-        while let Some(completion) = self.ring.next_completion() {
-            self.completed(completion);
-        }
-        match result.as_ref().err().and_then(io::Error::raw_os_error) {
-            Some(libc::ETIME) => Ok(0),
-            // Completions were lost for want of memory: with the ring, all that it holds goes.
-            Some(libc::EBADR) => {
-                self.ring = self.ring.another()?;
-                self.listening = false;
-                self.slots.start_over();
-                Ok(0)
-            }
-            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ENOBUFS) => {
-                sys::poll(&mut [], Some(RELIEF)).map(|_| 0)
-            }
-            _ => result,
-        }
-    }
-
-    /// Every completion passes through here.
-    fn completed(&mut self, Completion { key, result, more }: Completion) {
-        self.completions += 1;
-        match key & NOBODY {
-            NOBODY => {} // a cancellation that came too late
-            CLOCK => self.rang |= key == self.clock,
-            INTERRUPTION => self.listening = more,
-            _ => self.slots.completed(key, result, more),
-        }
-    }
-
-    fn has_news(&self) -> bool {
-        self.rang || self.slots.news() > 0
-    }
-
-    /// Moves news to `ready`, as long as there is room, and asks about the doubtful ones (quirk d).
-    fn report(&mut self, ready: &mut Vec<Event>) {
-        if mem::take(&mut self.rang) {
-            ready.push(Event::new(CLOCK_KEY, sys::IN));
-        }
-        while ready.len() < ready.capacity() {
-            let Some(News { fd, event, doubt }) = self.slots.next_news() else { break };
-            if let Some(flags) = doubt {
-                self.questions.push(sys::poll_entry(fd, flags));
-                self.places.push(ready.len());
-            }
-            ready.push(event);
-        }
-        if !self.questions.is_empty() {
-            self.ask(ready);
-        }
-    }
-
-    fn ask(&mut self, ready: &mut Vec<Event>) {
-        let answered = sys::poll(&mut self.questions, Some(Duration::ZERO)).is_ok(); // else what is known is told
-        for (question, place) in self.questions.drain(..).zip(self.places.drain(..)).filter(|_| answered) {
-            let flags = sys::poll_answer(&question);
-            if flags & sys::INVALID != 0 {
-                self.slots.forget(question.fd);
-            } else if flags == 0 {
-                self.slots.was_nothing(question.fd);
-            }
-            ready[place] = Event::new(ready[place].key(), flags & !sys::INVALID);
-        }
-        ready.retain(|event| event.flags() != 0);
     }
 }
 
@@ -412,10 +254,13 @@ impl Drop for IoUring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use crate::readiness::backend::CLOCK_KEY;
     use std::collections::BTreeSet;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::thread;
 
     const TRIGGERS: [Trigger; 3] = [Trigger::Edge, Trigger::Level, Trigger::OneShot];
 
@@ -426,6 +271,13 @@ mod tests {
         }
         for callers in [Callers::OneThread, Callers::AnyThread] {
             test(IoUring::with_room(submissions, completions, callers).unwrap());
+        }
+    }
+
+    impl IoUring {
+        fn callers(&self) -> Callers {
+            let is_shared = self.state.lock().unwrap().operations.is_interruptible();
+            if is_shared { Callers::AnyThread } else { Callers::OneThread }
         }
     }
 
@@ -497,7 +349,7 @@ mod tests {
                     while !now(&ring).is_empty() {} // edges that were armed again are told again
                 }
                 let armed = |(ours, _): &(UnixStream, _)| {
-                    ring.state.lock().unwrap().slots.generation(ours.as_raw_fd())
+                    ring.state.lock().unwrap().operations.slots.generation(ours.as_raw_fd())
                 };
                 assert!(trigger != Trigger::Edge || pairs.iter().any(|pair| armed(pair) > 1), "no overflow");
                 ring.let_go().unwrap();
@@ -509,8 +361,8 @@ mod tests {
     #[test]
     fn what_a_thread_armed_that_is_gone_is_heard() {
         with_each(8, 16, |ring| {
-            if ring.state.lock().unwrap().interruption.is_none() {
-                return; // it is for one thread
+            if ring.callers() == Callers::OneThread {
+                return;
             }
             for trigger in TRIGGERS {
                 let (mut ours, mut theirs) = pair();
@@ -562,8 +414,8 @@ mod tests {
                     ring.reregister(ours.as_fd(), readable(round + 2, Trigger::Level)).unwrap();
                 }
                 ring.deregister(ours.as_fd()).unwrap();
-                let state = ring.state.lock().unwrap();
-                assert!(!state.slots.is_any_held() && !state.slots.has_cancels() && state.slots.news() <= 1);
+                let slots = &ring.state.lock().unwrap().operations.slots;
+                assert!(!slots.is_any_held() && !slots.has_cancels() && slots.news() <= 1);
             }
             assert_eq!(now(&ring), []);
         });
@@ -597,12 +449,15 @@ mod tests {
             let (told, mut other) = pair();
             ring.register(ours.as_fd(), readable(1, Trigger::Edge)).unwrap();
             ring.register(told.as_fd(), readable(2, Trigger::OneShot)).unwrap();
+            ring.arm_clock(clock::now() + Duration::from_millis(50)).unwrap();
             other.write_all(b"simple").unwrap();
             assert_eq!(wait(&ring, None), [2]);
-            ring.state.lock().unwrap().came_back(Err(io::Error::from_raw_os_error(libc::EBADR))).unwrap();
+            let lost = Err(io::Error::from_raw_os_error(libc::EBADR));
+            ring.state.lock().unwrap().operations.came_back(lost).unwrap();
             assert_eq!(now(&ring), []);
             theirs.write_all(b"simple").unwrap();
             assert_eq!(wait(&ring, None), [1]);
+            assert_eq!(wait(&ring, None), [CLOCK_KEY]);
             ring.deregister(ours.as_fd()).unwrap();
         });
     }

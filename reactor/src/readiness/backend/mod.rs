@@ -2,7 +2,7 @@
 //!
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
 //! two older interfaces lack, a memory and edges, they share in [`watch_list`]. The youngest, `io_uring`, knows operations only;
-//! which of them stand for what is watched is kept in `slots`.
+//! which of them stand for what is watched is kept in `slots`, and how they reach the kernel and come back is `operations`.
 
 #[cfg(has_epoll)]
 mod always_ready;
@@ -10,6 +10,8 @@ mod always_ready;
 pub(crate) mod epoll;
 #[cfg(has_io_uring)]
 pub(crate) mod io_uring;
+#[cfg(has_io_uring)]
+mod operations;
 pub(crate) mod poll;
 pub(crate) mod select;
 #[cfg(has_io_uring)]
