@@ -231,6 +231,7 @@ impl Slots {
         let slot = &mut self.slots[index(fd)];
         slot.generation = slot.generation.wrapping_add(1);
         slot.round = self.round;
+        slot.told = 0; // by the one before; this one tells what is so now
         slot.armed = true;
         slot.alive += 1;
         self.alive += 1;
@@ -402,6 +403,20 @@ mod tests {
         slots.completed(poll, sys::OUT as i32, true);
         slots.completed(poll, sys::IN as i32, true);
         assert_eq!(news(&mut slots), [(1, sys::IN | sys::OUT)]);
+    }
+
+    /// What it told may be over, and what the next one tells is taken for fresh.
+    #[test]
+    fn what_a_poll_told_that_was_replaced_is_dropped() {
+        let mut slots = Slots::default();
+        slots.register(5, watch(1, WRITABLE, Trigger::Level)).unwrap();
+        let poll = polls(&mut slots)[0];
+        slots.completed(poll, sys::OUT as i32, true);
+        assert_eq!(news(&mut slots), [(1, sys::OUT)]);
+        slots.completed(poll, sys::OUT as i32, true);
+        slots.next_round();
+        assert_eq!(polls(&mut slots).len(), 1);
+        assert_eq!(news(&mut slots), []);
     }
 
     /// Armed as one that ends, it would be armed and end without pause.
