@@ -13,12 +13,13 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 19] = [
+const CONDITIONS: [(&str, &str); 24] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
+    ("has_polling", "the `polling` crate's poller is a descriptor: epoll, kqueue or an event port"),
     ("has_eventfd", "eventfd(2)"),
     ("has_timerfd", "timerfd_create(2)"),
     ("has_ppoll", "ppoll(2), which counts nanoseconds"),
@@ -32,6 +33,10 @@ const CONDITIONS: [(&str, &str); 19] = [
     ("has_sendfile_linux", "sendfile(2) as Linux has it: the offset moves"),
     ("has_sendfile_bsd", "sendfile(2) as FreeBSD has it: what was sent is an argument of its own"),
     ("has_sendfile_darwin", "sendfile(2) as Darwin has it: what was sent replaces the length"),
+    ("has_abstract_addresses", "Unix sockets may have names outside of the file system"),
+    ("has_ipv6_join_group", "IPV6_JOIN_GROUP, as POSIX calls what Linux calls IPV6_ADD_MEMBERSHIP"),
+    ("lacks_so_reuseport", "several sockets cannot listen at one address"),
+    ("has_enonet", "ENONET, an error of accept(2)"),
     ("has_sa_len", "addresses begin with their length"),
 ];
 
@@ -41,6 +46,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
         "linux" | "android" => &[
             "has_epoll",
             "has_io_uring",
+            "has_polling",
             "has_eventfd",
             "has_timerfd",
             "has_ppoll",
@@ -49,9 +55,12 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_linux",
+            "has_abstract_addresses",
+            "has_enonet",
         ],
         "freebsd" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_ppoll",
             "has_pollrdhup",
@@ -59,10 +68,12 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "dragonfly" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
             "has_ppoll",
@@ -70,32 +81,49 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         // ppoll(2) and EVFILT_USER are younger than the releases in use (NetBSD 10).
-        "netbsd" => {
-            &["has_kqueue", "has_pselect_of_any_size", "has_socket_flags", "has_msg_nosignal", "has_sa_len"]
-        }
+        "netbsd" => &[
+            "has_kqueue",
+            "has_polling",
+            "has_pselect_of_any_size",
+            "has_socket_flags",
+            "has_msg_nosignal",
+            "has_ipv6_join_group",
+            "has_sa_len",
+        ],
         // So is EVFILT_USER here (OpenBSD 7.7).
         "openbsd" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_except",
             "has_ppoll",
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "macos" | "ios" | "tvos" | "visionos" | "watchos" => &[
             "has_kqueue",
+            "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
             "has_pselect_extsn",
             "has_so_nosigpipe_only",
             "has_sendfile_darwin",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
-        "illumos" | "solaris" => &["has_socket_flags", "has_msg_nosignal"],
+        "illumos" | "solaris" => &[
+            "has_polling",
+            "has_socket_flags",
+            "has_msg_nosignal",
+            "has_ipv6_join_group",
+            "lacks_so_reuseport",
+        ],
         _ => &[],
     }
 }

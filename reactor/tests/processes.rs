@@ -239,6 +239,11 @@ macro_rules! processes {
 // A new backend is one more line.
 processes!(select, Backend::Select);
 processes!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 processes!(epoll, Backend::Epoll);
-#[cfg(feature = "io-uring")]
+#[cfg(has_kqueue)]
+processes!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
+processes!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
 processes!(io_uring, Backend::IoUring);

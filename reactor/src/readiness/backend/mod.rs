@@ -1,10 +1,11 @@
 //! The joint between readiness and the kernel: one trait, one file per kernel interface.
 //!
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
-//! two older interfaces lack, a memory and edges, they share in [`watch_list`]. The youngest, `io_uring`, knows operations only;
-//! which of them stand for what is watched is kept in `slots`, and how they reach the kernel and come back is `operations`.
+//! two older interfaces lack, a memory and edges, they share in [`watch_list`], with [`polling`] as the third. The youngest,
+//! `io_uring`, knows operations only: which of them stand for what is watched is kept in `slots`, and how they reach the kernel
+//! and come back is in `operations`.
 
-#[cfg(has_epoll)]
+#[cfg(any(has_epoll, has_kqueue, has_polling))]
 mod always_ready;
 #[cfg(has_epoll)]
 pub(crate) mod epoll;
@@ -12,7 +13,13 @@ pub(crate) mod epoll;
 pub(crate) mod io_uring;
 #[cfg(has_io_uring)]
 mod operations;
+#[cfg(has_kqueue)]
+mod knotes;
+#[cfg(has_kqueue)]
+pub(crate) mod kqueue;
 pub(crate) mod poll;
+#[cfg(has_polling)]
+pub(crate) mod polling;
 pub(crate) mod select;
 #[cfg(has_io_uring)]
 mod slots;
@@ -131,14 +138,22 @@ pub enum Backend {
     Epoll,
     /// io_uring(7), as a way to wait for readiness: Linux 5.18, where nobody forbids it.
     IoUring,
+    /// kqueue(2): the BSDs and Apple's systems.
+    Kqueue,
+    /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
+    Polling,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
 const BEST_FIRST: &[Backend] = &[
+    #[cfg(has_kqueue)]
+    Backend::Kqueue, // a system has one of the two, unless somebody forced the other upon it
     #[cfg(has_epoll)]
     Backend::Epoll,
     Backend::Poll,
     Backend::Select,
+    #[cfg(has_polling)]
+    Backend::Polling,
     #[cfg(has_io_uring)]
     Backend::IoUring,
 ];
@@ -150,12 +165,16 @@ const KNOWN: &[Backend] = &[
     Backend::Poll,
     #[cfg(has_epoll)]
     Backend::Epoll,
+    #[cfg(has_kqueue)]
+    Backend::Kqueue,
+    #[cfg(has_polling)]
+    Backend::Polling,
     #[cfg(has_io_uring)]
     Backend::IoUring,
 ];
 
 impl Backend {
-    /// Every name that works here: `Auto`, then in the order of the classic texts.
+    /// Every name that works here: `Auto`, then in the order of the classic texts, and `Polling` at the end.
     ///
     /// ```
     /// use reactor::Backend;
@@ -210,6 +229,10 @@ impl Backend {
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
             #[cfg(has_io_uring)]
             Backend::IoUring => io_uring::IoUring::new(callers).map(AnySelector::IoUring),
+            #[cfg(has_kqueue)]
+            Backend::Kqueue => kqueue::Kqueue::new().map(AnySelector::Kqueue),
+            #[cfg(has_polling)]
+            Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
         }
     }
@@ -227,6 +250,8 @@ impl Backend {
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
             Backend::IoUring => "io-uring",
+            Backend::Kqueue => "kqueue",
+            Backend::Polling => "polling",
         }
     }
 }
@@ -265,6 +290,10 @@ pub(crate) enum AnySelector {
     Epoll(epoll::Epoll),
     #[cfg(has_io_uring)]
     IoUring(io_uring::IoUring),
+    #[cfg(has_kqueue)]
+    Kqueue(kqueue::Kqueue),
+    #[cfg(has_polling)]
+    Polling(polling::Polling),
 }
 
 /// Calls the same method of whichever it is.
@@ -277,6 +306,10 @@ macro_rules! dispatch {
             AnySelector::Epoll($selector) => $call,
             #[cfg(has_io_uring)]
             AnySelector::IoUring($selector) => $call,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue($selector) => $call,
+            #[cfg(has_polling)]
+            AnySelector::Polling($selector) => $call,
         }
     };
 }
@@ -290,6 +323,10 @@ impl AnySelector {
             AnySelector::Epoll(_) => Backend::Epoll,
             #[cfg(has_io_uring)]
             AnySelector::IoUring(_) => Backend::IoUring,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(_) => Backend::Kqueue,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => Backend::Polling,
         }
     }
 
@@ -297,10 +334,23 @@ impl AnySelector {
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         match self {
             AnySelector::Select(_) | AnySelector::Poll(_) => -1,
+            #[cfg(has_polling)]
+            AnySelector::Polling(_) => -1, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
             #[cfg(has_io_uring)]
             AnySelector::IoUring(_) => -1, // what is registered reaches the kernel with the next wait only
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(kqueue) => kqueue.as_raw_fd(),
+        }
+    }
+
+    /// kqueue, whose wakers are no descriptors.
+    #[cfg(has_evfilt_user)]
+    pub(crate) fn as_kqueue(&self) -> Option<&kqueue::Kqueue> {
+        match self {
+            AnySelector::Kqueue(kqueue) => Some(kqueue),
+            _ => None,
         }
     }
 
