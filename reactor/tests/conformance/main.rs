@@ -22,7 +22,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -169,3 +171,5 @@ conformance!(epoll, Backend::Epoll);
 conformance!(kqueue, Backend::Kqueue);
 #[cfg(has_polling)]
 conformance!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+conformance!(io_uring, Backend::IoUring);
