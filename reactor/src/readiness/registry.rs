@@ -181,7 +181,7 @@ impl Registry {
         self.selector.backend()
     }
 
-    fn with(&self, trigger: Trigger) -> Registry {
+    pub(super) fn with(&self, trigger: Trigger) -> Registry {
         Registry { selector: Arc::clone(&self.selector), trigger }
     }
 
@@ -222,7 +222,7 @@ impl Registry {
 }
 
 impl AsRawFd for Registry {
-    /// epoll's descriptor, to nest it in another loop. select and poll have none: -1.
+    /// epoll's descriptor, to nest it in another loop. select, poll and polling have none that says all: -1.
     fn as_raw_fd(&self) -> RawFd {
         self.selector.as_raw_fd()
     }

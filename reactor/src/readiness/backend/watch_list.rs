@@ -1,11 +1,12 @@
-//! The memory that select(2) and poll(2) lack.
+//! The memory that select(2), poll(2) and the `polling` crate lack.
 //!
-//! Both are told on every call what to watch, and forget it as they return. So [`Select`](super::select::Select) and
-//! [`Poll`](super::poll::Poll) remember it here: a table keyed by descriptor, and a list of what changed in it since the last
-//! wait, so that the kernel's copy (bitmaps there, an array here) is patched and never rebuilt.
+//! The first two are told on every call what to watch, and forget it as they return; the third forgets each source as it
+//! reports it. So their backends remember it here: a table keyed by descriptor, and a list of what changed in it since the last
+//! wait, so that the kernel's copy (bitmaps in `select.rs`, an array in `poll.rs`, the poller's set in `polling.rs`) is patched
+//! and never rebuilt.
 //!
 //! # Edges
-//! Neither kernel interface has them. A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
+//! None of the three has them (the poller not on every system). A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
 //! and left out of the next wait until it is armed again:
 //! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
 //! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
@@ -33,7 +34,7 @@ use super::{Rearm, Registration};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
-use crate::sys::{self, EventFd};
+use crate::sys::{self, Bell};
 
 /// How long an edge of a raw descriptor rests before it may fire again.
 const REST: Duration = Duration::from_millis(1);
@@ -47,7 +48,7 @@ pub(crate) struct WatchList {
     /// Told when a wait has left the kernel.
     left: Condvar,
     /// Part of every wait, never reported.
-    interruption: EventFd,
+    interruption: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ struct Watch {
 }
 
 /// A registration in poll(2)'s words.
-fn wanted(interest: Interest) -> u32 {
+pub(super) fn wanted(interest: Interest) -> u32 {
     let mut flags = HANG_UP;
     if interest.is_readable() {
         flags |= sys::IN | sys::RDHUP;
@@ -102,7 +103,7 @@ fn wanted(interest: Interest) -> u32 {
 impl WatchList {
     pub(crate) fn new() -> io::Result<WatchList> {
         let (state, left) = (Mutex::default(), Condvar::new());
-        Ok(WatchList { state, left, interruption: EventFd::new()? })
+        Ok(WatchList { state, left, interruption: Bell::new()? })
     }
 
     /// The descriptor to include in every wait.
@@ -150,6 +151,13 @@ impl WatchList {
             state.leaving -= 1;
         }
         Ok(())
+    }
+
+    /// Stops watching, if it is watched, without a word to the wait in progress: for who takes it out of the poller's set, of
+    /// which that wait is.
+    #[cfg(has_polling)]
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
+        self.lock().slot(fd.as_raw_fd()).watch = None;
     }
 
     /// An edge may fire again in this direction, because its owner did I/O.
@@ -254,6 +262,23 @@ impl Delivery<'_> {
     /// Whether `fd` is still to be believed to be the one that the kernel was asked about.
     pub(super) fn is_unchanged(&mut self, fd: RawFd) -> bool {
         !self.0.slot(fd).changed
+    }
+}
+
+/// What it takes where the kernel's copy reports a descriptor once.
+#[cfg(has_polling)]
+impl Delivery<'_> {
+    /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
+    pub(super) fn armed(&mut self, fd: RawFd) -> u32 {
+        match self.0.slot(fd) {
+            Slot { watch: Some(watch), changed: false } => watch.armed,
+            _ => 0,
+        }
+    }
+
+    /// `fd` was reported: it is handed over again before the next wait.
+    pub(super) fn spend(&mut self, fd: RawFd) {
+        self.0.note(fd);
     }
 }
 

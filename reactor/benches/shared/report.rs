@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-/// One number: what was measured of whom, and where.
+use super::progress;
+
+/// One number, and where it stands.
 pub struct Figure {
-    column: &'static str,
+    column: String,
     row: String,
     value: f64,
     decimals: usize,
@@ -12,8 +14,8 @@ pub struct Figure {
 }
 
 impl Figure {
-    pub fn new(column: &'static str, row: impl ToString, value: f64, decimals: usize) -> Figure {
-        Figure { column, row: row.to_string(), value, decimals, spread: None }
+    pub fn new(column: impl ToString, row: impl ToString, value: f64, decimals: usize) -> Figure {
+        Figure { column: column.to_string(), row: row.to_string(), value, decimals, spread: None }
     }
 
     /// How far values of its kind are from each other.
@@ -29,6 +31,9 @@ impl Figure {
         }
     }
 }
+
+/// Of a column, in characters.
+const WIDTH: usize = 17;
 
 struct Section {
     name: &'static str,
@@ -50,9 +55,7 @@ impl Report {
     }
 
     pub fn section(&mut self, name: &'static str, title: &str, note: &'static str) {
-        if self.json {
-            eprintln!("measuring {name} …");
-        }
+        progress::show(name);
         let title = title.to_owned();
         self.sections.push(Section { name, title, note, figures: Vec::new(), skipped: None });
     }
@@ -68,6 +71,7 @@ impl Report {
     }
 
     pub fn end_of_section(&mut self) {
+        progress::clear();
         if !self.json {
             println!("{}", self.current().table());
         }
@@ -97,16 +101,18 @@ impl Section {
             let _ = writeln!(text, "  skipped: {why}"); // writing to a String cannot fail
             return text;
         }
-        let columns = in_order(self.figures.iter().map(|figure| figure.column));
+        let columns = in_order(self.figures.iter().map(|figure| figure.column.as_str()));
         let rows = in_order(self.figures.iter().map(|figure| figure.row.as_str()));
-        let _ = write!(text, "  {:<14}", "");
-        columns.iter().for_each(|column| text += &format!("{column:>18}"));
+        let cell = |row: &str, column: &str| {
+            let figure = self.figures.iter().find(|figure| figure.row == row && figure.column == column);
+            figure.map_or("–".to_owned(), Figure::text)
+        };
+        let names = rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
+        text += &" ".repeat(2 + names);
+        columns.iter().for_each(|column| text += &format!("{column:>WIDTH$}"));
         for row in rows {
-            let _ = write!(text, "\n  {row:<14}");
-            for column in &columns {
-                let figure = self.figures.iter().find(|figure| figure.row == row && figure.column == *column);
-                let _ = write!(text, "{:>18}", figure.map_or("–".to_owned(), Figure::text));
-            }
+            let _ = write!(text, "\n  {row:<names$}");
+            columns.iter().for_each(|column| text += &format!("{:>WIDTH$}", cell(row, column)));
         }
         let _ = writeln!(text, "\n  ({})", self.note);
         text
@@ -118,11 +124,8 @@ impl Section {
             .iter()
             .map(|Figure { column, row, value, spread, .. }| {
                 let spread = spread.map_or(String::new(), |spread| format!(",\"spread\":{spread}"));
-                format!(
-                    "{{\"scenario\":{},\"server\":{},\"value\":{value}{spread}}}",
-                    quoted(column),
-                    quoted(row)
-                )
+                let (column, row) = (quoted(column), quoted(row));
+                format!("{{\"row\":{row},\"column\":{column},\"value\":{value}{spread}}}")
             })
             .collect();
         let skipped =
