@@ -23,6 +23,12 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A descriptor's number that this system's select(2) has no bit for. It is the source of a [`Registration`](Error::Registration).
+    #[error("this system's select stops at {end} (FD_SETSIZE); choose another backend, such as poll")]
+    BeyondSelect {
+        /// The first number it cannot watch.
+        end: RawFd,
+    },
     /// A name that is no backend, or one this machine lacks.
     #[error("no backend {name:?} here; available: {available}")]
     Backend {
@@ -31,10 +37,20 @@ pub enum Error {
         /// The names that would have worked, separated by commas.
         available: String,
     },
+    /// A backend that this program has, and this machine refuses.
+    #[error("{name} {why}; choose another backend: {available}")]
+    Refused {
+        /// Its name.
+        name: &'static str,
+        /// What stands in the way.
+        why: &'static str,
+        /// The names that would have worked, separated by commas.
+        available: String,
+    },
     /// A listener or a connection could not be made.
     #[error("cannot {operation} {address}: {source}")]
     Socket {
-        /// `listen at`, `connect to` or `adopt`.
+        /// `listen at`, `bind to`, `connect to` or `adopt`.
         operation: &'static str,
         /// The address as text.
         address: String,
@@ -77,7 +93,8 @@ impl Error {
             | Error::Socket { source, .. }
             | Error::Wait { source, .. }
             | Error::Call { source, .. } => source.kind(),
-            Error::Backend { .. } => io::ErrorKind::InvalidInput,
+            Error::Backend { .. } | Error::BeyondSelect { .. } => io::ErrorKind::InvalidInput,
+            Error::Refused { .. } => io::ErrorKind::Unsupported,
             Error::TooMany { .. } => io::ErrorKind::QuotaExceeded,
         };
         io::Error::new(kind, self)

@@ -14,7 +14,11 @@
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(rustdoc::broken_intra_doc_links)]
+
+#[cfg(not(unix))]
+compile_error!("zen-reactor needs a Unix: it waits with select, poll, epoll or kqueue");
 
 #[macro_use]
 mod sys;
@@ -28,4 +32,22 @@ pub mod readiness;
 pub mod unix;
 
 pub use error::{Error, errno};
-pub use readiness::{Backend, Events, Interest, Poll, Registry, Token, Trigger, Waker, event};
+pub use readiness::{Backend, Events, Interest, Poll, Registered, Registry, Token, Trigger, Waker, event};
+
+pub mod features {
+    //! What the features of this package bring.
+    //!
+    //! | feature | what it brings |
+    //! |---|---|
+    //! | `signal-hook` | signals as events of the loop: [`Reactor::on_signal`](crate::event_loop::Reactor#method.on_signal) |
+    //! | `os-poll`, `os-ext`, `net`, `log` | nothing: they are mio's, so that a program can depend on this package in mio's place |
+    //!
+    //! That is one line of `Cargo.toml`, and no change to the program:
+    //!
+    //! ```toml
+    //! mio = { package = "zen-reactor", version = "0.1", features = ["os-poll", "os-ext", "net"] }
+    //! ```
+    //!
+    //! In mio, without the first three there is no [`Poll`](crate::Poll) that works, no [`unix`](crate::unix) and no
+    //! [`net`](crate::net); here they are always there. With the last, mio logs each registration; this library writes no log.
+}

@@ -24,11 +24,14 @@ calls! {
     accept4, bind, clock_gettime, close, connect, epoll_create1, epoll_ctl,
     /// Through syscall(2).
     epoll_pwait2,
-    epoll_wait, eventfd, fcntl, fstat, getpeername, getsockname, getsockopt, listen, lstat, open, ppoll,
+    epoll_wait, eventfd, fcntl, fstat, getpeername, getsockname, getsockopt,
+    /// Through syscall(2).
+    io_uring_enter,
+    listen, lstat, open, pipe2, ppoll,
     /// Through syscall(2).
     pselect6,
-    read, recv, recvmsg, send, sendfile, sendmsg, setsockopt, shutdown, socket, socketpair, timerfd_create, timerfd_settime,
-    unlink, write,
+    read, readv, recv, recvfrom, recvmsg, send, sendfile, sendmsg, sendto, setsockopt, shutdown, socket, socketpair,
+    timerfd_create, timerfd_settime, unlink, write, writev,
 }
 
 include!(concat!(env!("OUT_DIR"), "/made_by_the_reactor.rs"));
@@ -40,7 +43,7 @@ impl Call {
     /// How many descriptors a successful call opens.
     pub fn opens(self) -> usize {
         match self {
-            Call::socketpair => 2,
+            Call::pipe2 | Call::socketpair => 2,
             Call::accept4
             | Call::epoll_create1
             | Call::eventfd

@@ -202,6 +202,36 @@ interposed! {
             at_once(fd, || real(fd, &raw const short, flags | libc::MSG_DONTWAIT))
         })
     };
+    fn recvfrom(
+        fd: c_int,
+        buffer: *mut c_void,
+        length: size_t,
+        flags: c_int,
+        address: *mut sockaddr,
+        room: *mut socklen_t,
+    ) -> ssize_t, real => {
+        intercept(Call::recvfrom, fd, length as i64, |outcome| {
+            at_once(fd, || real(fd, buffer, part(outcome, length), flags | libc::MSG_DONTWAIT, address, room))
+        })
+    };
+    fn sendto(
+        fd: c_int,
+        buffer: *const c_void,
+        length: size_t,
+        flags: c_int,
+        address: *const sockaddr,
+        size: socklen_t,
+    ) -> ssize_t, real => {
+        intercept(Call::sendto, fd, length as i64, |outcome| {
+            at_once(fd, || real(fd, buffer, part(outcome, length), flags | libc::MSG_DONTWAIT, address, size))
+        })
+    };
+    fn readv(fd: c_int, pieces: *const libc::iovec, count: c_int) -> ssize_t, real => {
+        plain(Call::readv, fd, || real(fd, pieces, count))
+    };
+    fn writev(fd: c_int, pieces: *const libc::iovec, count: c_int) -> ssize_t, real => {
+        plain(Call::writev, fd, || real(fd, pieces, count))
+    };
     fn sendfile(fd: c_int, file: c_int, offset: *mut off_t, length: size_t) -> ssize_t, real => {
         intercept(Call::sendfile, fd, length as i64, |outcome| real(fd, file, offset, part(outcome, length)))
     };
@@ -277,9 +307,7 @@ interposed! {
         plain(Call::socketpair, -1, || {
             let answer = real(family, kind, protocol, pair);
             if answer == 0 {
-                // SAFETY: the call succeeded, so both are there.
-                let pair = unsafe { [*pair, *pair.add(1)] };
-                kernel::with(|kernel| pair.into_iter().for_each(|fd| kernel.opened(fd, Call::socketpair, None)));
+                note_pair(Call::socketpair, pair);
             }
             answer
         })
@@ -336,6 +364,13 @@ interposed! {
     };
 }
 
+/// Two descriptors that a successful call has opened.
+fn note_pair(call: Call, pair: *const c_int) {
+    // SAFETY: the call succeeded, so both are there.
+    let pair = unsafe { [*pair, *pair.add(1)] };
+    kernel::with(|kernel| pair.into_iter().for_each(|fd| kernel.opened(fd, call, None)));
+}
+
 /// Whether nobody waits to be accepted, and the caller would wait for somebody; which is reported if it would have to.
 fn would_block(listener: RawFd) -> bool {
     let mut entry = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
@@ -350,6 +385,15 @@ fn would_block(listener: RawFd) -> bool {
 // -------------------------------------------------------------------------------------------------------------- files
 
 interposed! {
+    fn pipe2(pair: *mut c_int, flags: c_int) -> c_int, real => {
+        plain(Call::pipe2, -1, || {
+            let answer = real(pair, flags);
+            if answer == 0 {
+                note_pair(Call::pipe2, pair);
+            }
+            answer
+        })
+    };
     fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int, real => {
         plain(Call::open, -1, || real(path, flags, mode))
     };
@@ -480,6 +524,8 @@ interposed! {
             let mut sets = unsafe { OfSelect::new(a as c_int, [b as *mut u64, c as *mut u64, d as *mut u64]) };
             wait(Call::pselect6, -1, timeout, &mut sets)
         }
+        // As the `polling` crate makes it.
+        libc::SYS_eventfd2 => plain(Call::eventfd, -1, || real(number, a, b, c, d, e, f)),
         // The standard library's own: locks, random numbers for its maps, the number of a thread.
         libc::SYS_futex | libc::SYS_getrandom | libc::SYS_gettid => real(number, a, b, c, d, e, f),
         _ => {
@@ -571,7 +617,11 @@ impl Sight for OfEpoll {
     fn look(&mut self, most: Option<usize>) -> c_long {
         let room = most.map_or(self.room, |most| most as c_int);
         // SAFETY: the loop gave room for as many, and more.
-        c_long::from(unsafe { libc::epoll_wait(self.epoll, self.events, room, 0) })
+        let found = c_long::from(unsafe { libc::epoll_wait(self.epoll, self.events, room, 0) });
+        let epoll = self.epoll;
+        let told: Vec<u64> = self.events(found.max(0) as usize).iter().map(|event| event.u64).collect();
+        kernel::with(|kernel| kernel.spend(epoll, &told));
+        found
     }
 
     fn turn_around(&mut self, found: c_long) {
@@ -580,12 +630,13 @@ impl Sight for OfEpoll {
 
     fn pretend(&mut self, found: c_long, flag: u32) -> c_long {
         let mut count = found as usize;
-        let registered = kernel::with(|kernel| kernel.registered.clone());
-        let of_this = |&(&(epoll, _), event): &(&(RawFd, RawFd), &libc::epoll_event)| {
-            epoll == self.epoll && event.events & flag != 0
-        };
-        let events: Vec<_> = registered.iter().filter(of_this).map(|(_, event)| *event).collect();
-        for event in events {
+        let watched: Vec<libc::epoll_event> = kernel::with(|kernel| {
+            let is_meant = |&(&(epoll, fd), event): &(&(RawFd, RawFd), &libc::epoll_event)| {
+                epoll == self.epoll && event.events & flag != 0 && kernel.is_socket(fd)
+            };
+            kernel.registered.iter().filter(is_meant).map(|(_, event)| *event).collect()
+        });
+        for event in watched {
             let key = event.u64;
             if let Some(told) = self.events(count).iter_mut().find(|told| { told.u64 } == key) {
                 told.events |= flag;
@@ -613,7 +664,11 @@ impl Sight for OfPoll<'_> {
 
     fn pretend(&mut self, _found: c_long, flag: u32) -> c_long {
         let asked = flag as i16; // all of poll(2)'s flags fit
-        self.0.iter_mut().filter(|entry| entry.events & asked != 0).for_each(|entry| entry.revents |= asked);
+        kernel::with(|kernel| {
+            let is_meant =
+                |entry: &&mut libc::pollfd| entry.events & asked != 0 && kernel.is_socket(entry.fd);
+            self.0.iter_mut().filter(is_meant).for_each(|entry| entry.revents |= asked);
+        });
         self.0.iter().filter(|entry| entry.revents != 0).count() as c_long
     }
 
@@ -680,7 +735,13 @@ impl Sight for OfSelect {
     fn pretend(&mut self, _found: c_long, flag: u32) -> c_long {
         let set = usize::from(flag == libc::EPOLLOUT as u32);
         let wanted = self.wanted[set].clone();
-        self.told(set).copy_from_slice(&wanted);
+        let is_meant = |fd: &c_int| wanted[*fd as usize / 64] & (1 << (*fd % 64)) != 0;
+        let sockets: Vec<c_int> = kernel::with(|kernel| {
+            (0..self.most).filter(is_meant).filter(|fd| kernel.is_socket(*fd)).collect()
+        });
+        for fd in sockets {
+            self.told(set)[fd as usize / 64] |= 1 << (fd % 64);
+        }
         self.count()
     }
 

@@ -297,12 +297,28 @@ impl Kernel {
         }
     }
 
+    /// Whether it is a socket, of which a wait may say what is not so (select(2), BUGS); of counters and clocks it may not.
+    pub fn is_socket(&self, fd: RawFd) -> bool {
+        matches!(self.open.get(&fd), Some(Call::accept4 | Call::socket | Call::socketpair))
+    }
+
     /// The registrations that lose an edge when a call on `fd` is answered too early or in part.
     pub fn edges_of(&self, fd: RawFd) -> Vec<(RawFd, libc::epoll_event)> {
         const ONLY_EDGE: u32 = (libc::EPOLLET | libc::EPOLLONESHOT) as u32;
         let is_edge = |event: &libc::epoll_event| event.events & ONLY_EDGE == libc::EPOLLET as u32;
         let of_fd = self.registered.iter().filter(|&(&(_, watched), event)| watched == fd && is_edge(event));
         of_fd.map(|(&(epoll, _), event)| (epoll, *event)).collect()
+    }
+
+    /// What was registered for one event with these keys is silent now.
+    pub fn spend(&mut self, epoll: RawFd, keys: &[u64]) {
+        const ONCE: u32 = libc::EPOLLONESHOT as u32;
+        let of_epoll = self.registered.iter_mut().filter(|((of, _), _)| *of == epoll);
+        for (_, event) in
+            of_epoll.filter(|(_, event)| event.events & ONCE != 0 && keys.contains(&{ event.u64 }))
+        {
+            event.events = ONCE;
+        }
     }
 
     /// From here on everything works.

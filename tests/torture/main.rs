@@ -67,7 +67,8 @@ use stage::Scratch;
 
 /// Every backend there is, and epoll on a kernel of before 5.11.
 fn platforms() -> Vec<Platform> {
-    let backends = Backend::available().iter().filter(|backend| **backend != Backend::Auto);
+    let is_tortured = |backend: &&Backend| !matches!(backend, Backend::Auto | Backend::IoUring);
+    let backends = Backend::available().iter().filter(is_tortured);
     let mut platforms: Vec<Platform> =
         backends.map(|&backend| Platform { name: backend.name(), backend, lacks: &[] }).collect();
     platforms.push(Platform { name: "epoll-of-5.10", backend: Backend::Epoll, lacks: &[Call::epoll_pwait2] });

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::calls::Call;
-use crate::kernel::{Entry, FINITE, FOR_EVER};
+use crate::kernel::{AT_ONCE, Entry, FINITE, FOR_EVER};
 
 /// What the interposer does in place of making the call, or to it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -176,9 +176,14 @@ pub fn rows(call: Call) -> &'static [Row] {
             .where_(|entry| entry.detail == libc::EPOLL_CTL_ADD as i64),
         ],
         Call::epoll_wait | Call::epoll_pwait2 => table![
-            survives(Fails(libc::EINTR), "interrupted by a signal handler"),
+            survives(Fails(libc::EINTR), "interrupted by a signal handler before the timeout expired")
+                .where_(|entry| entry.detail != AT_ONCE),
             survives(Silence, "a timeout causes it to return when no file descriptor became ready in time")
-                .where_(|entry| entry.detail != FOR_EVER),
+                .where_(|entry| entry.detail == FINITE),
+            // For ever, a look at this moment would contradict whoever said that there is something to see.
+            survives(Silence, "a timeout causes it to return when no file descriptor became ready in time")
+                .once()
+                .where_(|entry| entry.detail == AT_ONCE),
             survives(
                 OneOfThem,
                 "maxevents are returned at most; epoll(7): the others are told by the next call"
@@ -186,6 +191,16 @@ pub fn rows(call: Call) -> &'static [Row] {
             survives(Backwards, "epoll(7) promises no order"),
             survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
             survives(AllWritable, "select(2), BUGS, likewise for writing"),
+        ],
+        Call::io_uring_enter => table![
+            survives(
+                Fails(libc::EAGAIN),
+                "unable to allocate memory for the request, or otherwise ran out of resources"
+            ),
+            survives(
+                Fails(libc::EBUSY),
+                "no room for completions: the application should reap them and try again"
+            ),
         ],
         Call::ppoll => table![
             survives(Fails(libc::EINTR), "a signal occurred before any requested event"),
@@ -195,7 +210,7 @@ pub fn rows(call: Call) -> &'static [Row] {
                 .where_(|entry| entry.detail == FINITE),
             survives(Silence, "zero indicates that the system call timed out")
                 .once()
-                .where_(|entry| entry.detail != FINITE && entry.detail != FOR_EVER),
+                .where_(|entry| entry.detail == AT_ONCE),
             survives(OneOfThem, "what became ready after the first was looked at is told by the next call"),
             survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
             survives(AllWritable, "select(2), BUGS, likewise for writing"),
@@ -340,7 +355,7 @@ pub fn rows(call: Call) -> &'static [Row] {
         // Looking at the flags of an open descriptor, and setting O_NONBLOCK, has nothing that could fail.
         Call::fcntl => table![],
         // --------------------------------------------------------------------------------------------------- bytes
-        Call::recv | Call::recvmsg => table![
+        Call::recv | Call::recvfrom | Call::recvmsg => table![
             survives(NotYet(libc::EAGAIN), "nonblocking and the receive operation would block"),
             survives(
                 OneByte,
@@ -367,7 +382,7 @@ pub fn rows(call: Call) -> &'static [Row] {
             )
             .where_(of_a_connection),
         ],
-        Call::send | Call::sendmsg => table![
+        Call::send | Call::sendto | Call::sendmsg => table![
             survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block"),
             survives(OneByte, "return the number of bytes sent; epoll(7): fewer than asked means it is full")
                 .where_(is_divisible),
@@ -386,6 +401,18 @@ pub fn rows(call: Call) -> &'static [Row] {
                 Fails(libc::EHOSTUNREACH),
                 "tcp(7): the last received error on this connection is reported; ip(7)"
             ),
+        ],
+        Call::readv => table![
+            survives(NotYet(libc::EAGAIN), "read(2): marked nonblocking, and the read would block"),
+            survives(Fails(libc::EINTR), "read(2): interrupted by a signal before any data was read"),
+        ],
+        Call::writev => table![
+            survives(NotYet(libc::EAGAIN), "write(2): marked nonblocking, and the write would block"),
+            survives(Fails(libc::EINTR), "write(2): interrupted by a signal before any data was written"),
+        ],
+        Call::pipe2 => table![
+            ends(Fails(libc::EMFILE), "per-process limit on the number of open file descriptors"),
+            ends(Fails(libc::ENFILE), "system-wide limit on the total number of open files"),
         ],
         Call::sendfile => table![
             survives(NotYet(libc::EAGAIN), "nonblocking I/O and the write would block"),

@@ -52,7 +52,7 @@ impl<P: Protocol + 'static> Reactor<P> {
             let problem = format!("signal {signal} cannot be caught");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let [pipe, sender] = sys::socket_pair()?;
+        let [pipe, sender] = sys::stream_pair()?;
         let handler = pipe::register(signal, sender)?;
         self.watch(What::Signal(Signal { handler, pipe, run: Box::new(run) }))
     }

@@ -5,12 +5,9 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::Address;
+use super::{Address, BACKLOG};
 use crate::Error;
 use crate::sys;
-
-/// Connections waiting in the kernel; it cuts the number to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 /// Binds a nonblocking stream socket and listens. Port 0 picks one. `[::]` hears IPv4 too. At a path that a dead server left
 /// behind, the leftover is removed; removing the path at the end is the caller's business.

@@ -5,13 +5,23 @@
 
 mod address;
 mod listen;
+pub(crate) mod socket;
 mod tcp_listener;
 mod tcp_stream;
+mod udp_socket;
+mod unix;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 
 pub use address::Address;
 pub use listen::listen;
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::UnixStream;
 
 use std::fmt;
 use std::io;
@@ -20,6 +30,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::Error;
 use crate::sys::{self, RawAddress};
+
+/// Connections waiting in the kernel to be accepted; it cuts the number to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
 
 /// Adds to an error what was attempted, and where.
 fn at(operation: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> io::Error {
@@ -58,5 +71,9 @@ mod tests {
     fn sockets_are_no_larger_than_those_of_std() {
         assert_eq!(size_of::<TcpStream>(), size_of::<std::net::TcpStream>());
         assert_eq!(size_of::<TcpListener>(), size_of::<std::net::TcpListener>());
+        assert_eq!(size_of::<UdpSocket>(), size_of::<std::net::UdpSocket>());
+        assert_eq!(size_of::<UnixStream>(), size_of::<std::os::unix::net::UnixStream>());
+        assert_eq!(size_of::<UnixListener>(), size_of::<std::os::unix::net::UnixListener>());
+        assert_eq!(size_of::<UnixDatagram>(), size_of::<std::os::unix::net::UnixDatagram>());
     }
 }

@@ -5,15 +5,9 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{TcpStream, at, inet};
-use crate::event::Source;
-use crate::readiness::backend::Rearm;
-use crate::readiness::rearm;
+use super::socket::{Socket, source};
+use super::{BACKLOG, TcpStream, at, inet};
 use crate::sys::{self, RawAddress};
-use crate::{Interest, Registry, Token};
-
-/// How many connections may wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
 
 /// Listens for TCP connections.
 ///
@@ -33,7 +27,7 @@ const BACKLOG: i32 = 1024;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpListener {
-    inner: OwnedFd,
+    inner: Socket,
 }
 
 impl TcpListener {
@@ -73,7 +67,7 @@ impl TcpListener {
     /// ```
     #[must_use]
     pub fn from_std(listener: net::TcpListener) -> TcpListener {
-        TcpListener { inner: listener.into() }
+        OwnedFd::from(listener).into()
     }
 
     /// The next connection (nonblocking) and its peer's address.
@@ -93,9 +87,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let result = sys::accept(self.as_fd());
-        rearm::after_accept(self.as_fd());
-        let (stream, peer) = result?;
+        let (stream, peer) = self.inner.accept()?;
         Ok((TcpStream::from(stream), inet(peer)?))
     }
 
@@ -147,23 +139,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let result = sys::take_error(self.as_fd());
-        rearm::after_take_error(self.as_fd(), &result);
-        result
-    }
-}
-
-impl Source for TcpListener {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        registry.add(self.as_fd(), token, interests, Rearm::ByOwner)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        registry.change(self.as_fd(), token, interests, Rearm::ByOwner)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.remove(self.as_fd())
+        self.inner.take_error()
     }
 }
 
@@ -174,3 +150,4 @@ impl fmt::Debug for TcpListener {
 }
 
 descriptor_traits!(TcpListener, net::TcpListener);
+source!(TcpListener);

@@ -1,16 +1,13 @@
 //! A TCP connection.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::socket::{Socket, read_and_write, source};
 use super::{at, inet};
-use crate::event::Source;
-use crate::readiness::backend::Rearm;
-use crate::readiness::rearm;
 use crate::sys::{self, RawAddress};
-use crate::{Interest, Registry, Token};
 
 /// A TCP connection.
 ///
@@ -29,7 +26,7 @@ use crate::{Interest, Registry, Token};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    inner: OwnedFd,
+    inner: Socket,
 }
 
 impl TcpStream {
@@ -83,7 +80,7 @@ impl TcpStream {
     /// ```
     #[must_use]
     pub fn from_std(stream: net::TcpStream) -> TcpStream {
-        TcpStream { inner: stream.into() }
+        OwnedFd::from(stream).into()
     }
 
     /// The other side.
@@ -200,9 +197,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let result = sys::take_error(self.as_fd());
-        rearm::after_take_error(self.as_fd(), &result);
-        result
+        self.inner.take_error()
     }
 
     /// Reads without taking: the next read gets the same bytes again (`MSG_PEEK`).
@@ -222,9 +217,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let result = sys::peek(self.as_fd(), buf);
-        rearm::after_read(self.as_fd(), buf.len(), &result);
-        result
+        self.inner.peek(buf)
     }
 
     /// Runs I/O of your own on its descriptor, so that backends which emulate edges hear of it. Whoever calls recvmsg(2) or
@@ -247,81 +240,7 @@ impl TcpStream {
     where
         F: FnOnce() -> io::Result<T>,
     {
-        let result = f();
-        rearm::after_some_io(self.as_fd());
-        result
-    }
-}
-
-impl Read for &TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let result = sys::receive(self.as_fd(), buf);
-        rearm::after_read(self.as_fd(), buf.len(), &result);
-        result
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = sys::receive_pieces(self.as_fd(), bufs);
-        rearm::after_read(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
-        result
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let result = sys::send(self.as_fd(), buf);
-        rearm::after_write(self.as_fd(), buf.len(), &result);
-        result
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = sys::send_pieces(self.as_fd(), bufs);
-        rearm::after_write(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
-        result
-    }
-
-    /// Does nothing: the kernel has the bytes.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    /// Does nothing: the kernel has the bytes.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Source for TcpStream {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        registry.add(self.as_fd(), token, interests, Rearm::ByOwner)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        registry.change(self.as_fd(), token, interests, Rearm::ByOwner)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.remove(self.as_fd())
+        self.inner.try_io(f)
     }
 }
 
@@ -332,3 +251,5 @@ impl fmt::Debug for TcpStream {
 }
 
 descriptor_traits!(TcpStream, net::TcpStream);
+source!(TcpStream);
+read_and_write!(TcpStream);

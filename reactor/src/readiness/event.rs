@@ -11,9 +11,8 @@
 //! }
 //! ```
 //!
-//! What each state of a source looks like on Linux to who asked for all three interests, with every backend (a test makes this
-//! table from what the kernel really tells):
-#![doc = include_str!("truth_table.md")]
+//! The guide's chapter [What is told](crate::guide::what_is_told) has tables of what each state of a source looks like with every
+//! backend, and of how often it is told with every trigger.
 
 use std::fmt;
 
@@ -65,7 +64,9 @@ impl Event {
     #[inline]
     #[must_use]
     pub fn is_write_closed(&self) -> bool {
-        self.has(sys::HUP) || (self.has(sys::OUT) && self.has(sys::ERR)) || self.flags() == sys::ERR
+        self.has(sys::HUP | sys::WRHUP)
+            || (self.has(sys::OUT) && self.has(sys::ERR))
+            || self.flags() == sys::ERR
     }
 
     /// There is priority (out-of-band) data.
@@ -75,6 +76,20 @@ impl Event {
         self.has(sys::PRI)
     }
 
+    /// Asynchronous I/O with a file ended: `EVFILT_AIO`, where kqueue(2) has it.
+    #[inline]
+    #[must_use]
+    pub fn is_aio(&self) -> bool {
+        self.has(sys::AIO)
+    }
+
+    /// A list of asynchronous I/O ended: `EVFILT_LIO`, which only FreeBSD has.
+    #[inline]
+    #[must_use]
+    pub fn is_lio(&self) -> bool {
+        self.has(sys::LIO)
+    }
+
     #[inline]
     fn has(&self, flags: u32) -> bool {
         self.flags() & flags != 0
@@ -82,8 +97,11 @@ impl Event {
 }
 
 impl fmt::Debug for Event {
+    /// `{:#?}` shows the flags too that all this was read from.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
+        let with_details = f.alternate();
+        let mut event = f.debug_struct("Event");
+        event
             .field("token", &self.token())
             .field("readable", &self.is_readable())
             .field("writable", &self.is_writable())
@@ -91,6 +109,54 @@ impl fmt::Debug for Event {
             .field("read_closed", &self.is_read_closed())
             .field("write_closed", &self.is_write_closed())
             .field("priority", &self.is_priority())
-            .finish()
+            .field("aio", &self.is_aio())
+            .field("lio", &self.is_lio());
+        if with_details {
+            event.field("details", &Flags(self.flags()));
+        }
+        event.finish()
+    }
+}
+
+/// The flags of an event by their names in poll(2), whichever backend told them.
+struct Flags(u32);
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (sys::IN, "POLLIN"),
+            (sys::PRI, "POLLPRI"),
+            (sys::OUT, "POLLOUT"),
+            (sys::ERR, "POLLERR"),
+            (sys::HUP, "POLLHUP"),
+            (sys::RDHUP, "POLLRDHUP"),
+            (sys::AIO, "AIO"),
+            (sys::LIO, "LIO"),
+        ];
+        let set: Vec<&str> =
+            names.iter().filter(|(flag, _)| self.0 & flag != 0).map(|(_, name)| *name).collect();
+        f.write_str(if set.is_empty() { "(none)" } else { "" })?;
+        f.write_str(&set.join("|"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_event_says_of_itself_names_the_flags_on_request() {
+        let event = Event::new(7, sys::IN | sys::RDHUP);
+        assert!(format!("{event:?}").ends_with("aio: false, lio: false }"));
+        assert!(format!("{event:#?}").contains("details: POLLIN|POLLRDHUP,"), "{event:#?}");
+        assert!(format!("{:#?}", Event::new(7, 0)).contains("details: (none),"));
+    }
+
+    /// No backend of this system tells of these, but a kernel queue may.
+    #[test]
+    fn asynchronous_input_and_output_is_told_as_nothing_else() {
+        let (aio, lio) = (Event::new(1, sys::AIO), Event::new(1, sys::LIO));
+        assert!(aio.is_aio() && !aio.is_lio() && lio.is_lio() && !lio.is_aio());
+        assert!(!aio.is_readable() && !aio.is_writable() && !aio.is_write_closed());
     }
 }

@@ -18,11 +18,19 @@ pub struct Interest(NonZeroU8);
 
 impl Interest {
     /// There is something to read, or the peer finished sending.
-    pub const READABLE: Interest = Interest(NonZeroU8::MIN);
+    pub const READABLE: Interest = Interest::bit(0);
     /// There is room to write, or a connection attempt ended.
-    pub const WRITABLE: Interest = Interest(NonZeroU8::MIN.saturating_add(1));
+    pub const WRITABLE: Interest = Interest::bit(1);
     /// There is priority (out-of-band) data: `EPOLLPRI`, poll(2)'s `POLLPRI`, select(2)'s exceptional set.
-    pub const PRIORITY: Interest = Interest(NonZeroU8::MIN.saturating_add(3));
+    pub const PRIORITY: Interest = Interest::bit(4);
+
+    // Asynchronous I/O with files, and lists of it: what kqueue(2) tells of on some systems.
+    const AIO: Interest = Interest::bit(2);
+    const LIO: Interest = Interest::bit(3);
+
+    const fn bit(place: u8) -> Interest {
+        Interest(NonZeroU8::new(1 << place).expect("one bit is set"))
+    }
 
     /// Both interests together; the same as `|`.
     ///
@@ -33,7 +41,7 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn add(self, other: Interest) -> Interest {
-        Interest(self.0.saturating_add(other.0.get() & !self.0.get()))
+        Interest(self.0.saturating_add(other.0.get() & !self.0.get())) // `|` of these is no constant function yet
     }
 
     /// What is left without `other`, or `None` if nothing is.
@@ -56,7 +64,7 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn is_readable(self) -> bool {
-        self.0.get() & Interest::READABLE.0.get() != 0
+        self.has(Interest::READABLE)
     }
 
     /// Whether [`WRITABLE`](Interest::WRITABLE) is part of it.
@@ -66,7 +74,7 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn is_writable(self) -> bool {
-        self.0.get() & Interest::WRITABLE.0.get() != 0
+        self.has(Interest::WRITABLE)
     }
 
     /// Whether [`PRIORITY`](Interest::PRIORITY) is part of it.
@@ -76,7 +84,31 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn is_priority(self) -> bool {
-        self.0.get() & Interest::PRIORITY.0.get() != 0
+        self.has(Interest::PRIORITY)
+    }
+
+    /// Whether asynchronous I/O with files is part of it, which only some systems with kqueue(2) have a name for.
+    ///
+    /// ```
+    /// assert!(!reactor::Interest::READABLE.is_aio());
+    /// ```
+    #[must_use]
+    pub const fn is_aio(self) -> bool {
+        self.has(Interest::AIO)
+    }
+
+    /// Whether lists of asynchronous I/O are part of it, which only FreeBSD has a name for.
+    ///
+    /// ```
+    /// assert!(!reactor::Interest::READABLE.is_lio());
+    /// ```
+    #[must_use]
+    pub const fn is_lio(self) -> bool {
+        self.has(Interest::LIO)
+    }
+
+    const fn has(self, other: Interest) -> bool {
+        self.0.get() & other.0.get() != 0
     }
 }
 
@@ -98,6 +130,8 @@ impl fmt::Debug for Interest {
         let names = [
             (self.is_readable(), "READABLE"),
             (self.is_writable(), "WRITABLE"),
+            (self.is_aio(), "AIO"),
+            (self.is_lio(), "LIO"),
             (self.is_priority(), "PRIORITY"),
         ];
         let present: Vec<&str> = names.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
@@ -114,8 +148,8 @@ pub enum Trigger {
     /// Once per change: read or write until [`WouldBlock`](std::io::ErrorKind::WouldBlock) (or until a transfer is
     /// shorter than asked) before waiting again.
     ///
-    /// select and poll have no edges. There it is emulated: what was told is not told again before the source was read or
-    /// written, nor are news about it; and a source that was read but not drained may be told again.
+    /// select, poll and polling have no edges. There it is emulated: what was told is not told again before the source was read
+    /// or written, nor are news about it; and a source that was read but not drained may be told again.
     Edge,
     /// On every wait, as long as it is so.
     Level,

@@ -93,6 +93,30 @@ pub(crate) fn after_accept(fd: BorrowedFd<'_>) {
     }
 }
 
+/// After a datagram was received, or was not. It re-arms always: an empty datagram is no end, as an empty read of a stream is.
+#[inline]
+pub(crate) fn after_receive<T>(fd: BorrowedFd<'_>, result: &io::Result<T>) {
+    if !nobody_listens() {
+        tell(fd, if took_an_error(result) { BOTH } else { Interest::READABLE });
+    }
+}
+
+/// After a datagram was sent, or was not: it goes as a whole or not at all, so there is no short write.
+#[inline]
+pub(crate) fn after_send(fd: BorrowedFd<'_>, result: &io::Result<usize>) {
+    if !nobody_listens() && result.is_err() {
+        tell(fd, if took_an_error(result) { BOTH } else { Interest::WRITABLE });
+    }
+}
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// Any call on a datagram socket may be answered by the pending error of an earlier one (udp(7), "Error handling"), whichever
+/// way that went. Then it is taken, as if by `SO_ERROR`.
+fn took_an_error<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() != io::ErrorKind::WouldBlock)
+}
+
 /// After I/O of the caller's own, in a direction only the caller knows.
 #[inline]
 pub(crate) fn after_some_io(fd: BorrowedFd<'_>) {
@@ -105,7 +129,7 @@ pub(crate) fn after_some_io(fd: BorrowedFd<'_>) {
 #[inline]
 pub(crate) fn after_take_error(fd: BorrowedFd<'_>, result: &io::Result<Option<io::Error>>) {
     if !nobody_listens() && matches!(result, Ok(Some(_))) {
-        tell(fd, Interest::READABLE | Interest::WRITABLE);
+        tell(fd, BOTH);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The functions are thin: a safe signature over one call of the C library, `-1` turned into [`io::Error`], nothing retried
 //! and nothing decided. Who calls them decides what an error means. The parts follow the order in which a connection meets
-//! them: waiting, waking, addresses, sockets, bytes, files.
+//! them: waiting, waking, addresses, sockets, bytes, datagrams, pipes, files.
 
 /// Calls the C library and turns `-1` into the error that `errno` names.
 macro_rules! syscall {
@@ -12,53 +12,56 @@ macro_rules! syscall {
     }};
 }
 
-/// The descriptor traits of a type that wraps one of std's sockets in a field `inner`. They are here for the one among them
-/// whose signature is unsafe.
+/// The descriptor traits of a type whose field `inner` owns its descriptor, and those of conversion to the standard library's
+/// type, if it has one. They are here for the one among them whose signature is unsafe.
 macro_rules! descriptor_traits {
-    ($socket:ident, $std:ty) => {
-        impl std::os::fd::AsFd for $socket {
+    ($owner:ident) => {
+        impl std::os::fd::AsFd for $owner {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.inner.as_fd()
             }
         }
 
-        impl std::os::fd::AsRawFd for $socket {
+        impl std::os::fd::AsRawFd for $owner {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.inner.as_raw_fd()
+                self.inner.as_fd().as_raw_fd()
             }
         }
 
-        impl std::os::fd::IntoRawFd for $socket {
+        impl std::os::fd::IntoRawFd for $owner {
             fn into_raw_fd(self) -> std::os::fd::RawFd {
-                self.inner.into_raw_fd()
+                std::os::fd::OwnedFd::from(self).into_raw_fd()
             }
         }
 
-        impl std::os::fd::FromRawFd for $socket {
+        impl std::os::fd::FromRawFd for $owner {
             /// The descriptor should be nonblocking already.
-            unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $socket {
+            unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $owner {
                 // SAFETY: the caller gives an open descriptor away (the contract of `FromRawFd`).
                 unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }.into()
             }
         }
 
-        impl From<std::os::fd::OwnedFd> for $socket {
+        impl From<std::os::fd::OwnedFd> for $owner {
             /// The descriptor should be nonblocking already.
-            fn from(fd: std::os::fd::OwnedFd) -> $socket {
-                $socket { inner: fd }
+            fn from(fd: std::os::fd::OwnedFd) -> $owner {
+                $owner { inner: fd.into() }
             }
         }
 
-        impl From<$socket> for std::os::fd::OwnedFd {
-            fn from(socket: $socket) -> std::os::fd::OwnedFd {
-                socket.inner
+        impl From<$owner> for std::os::fd::OwnedFd {
+            fn from(owner: $owner) -> std::os::fd::OwnedFd {
+                owner.inner.into()
             }
         }
+    };
+    ($owner:ident, $std:ty) => {
+        descriptor_traits!($owner);
 
-        impl From<$socket> for $std {
+        impl From<$owner> for $std {
             /// It stays nonblocking.
-            fn from(socket: $socket) -> $std {
-                socket.inner.into()
+            fn from(owner: $owner) -> $std {
+                std::os::fd::OwnedFd::from(owner).into()
             }
         }
     };
@@ -66,14 +69,34 @@ macro_rules! descriptor_traits {
 
 mod address;
 mod bytes;
+mod datagrams;
+#[cfg(has_epoll)]
+mod epoll;
 mod files;
+#[cfg(has_kqueue)]
+mod kqueue;
+mod pipes;
+#[cfg(has_polling)]
+mod poller;
+#[cfg(has_io_uring)]
+mod ring;
 mod sockets;
 mod waiting;
 mod waking;
 
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
+pub(crate) use datagrams::*;
+#[cfg(has_epoll)]
+pub(crate) use epoll::*;
 pub(crate) use files::*;
+#[cfg(has_kqueue)]
+pub(crate) use kqueue::*;
+pub(crate) use pipes::*;
+#[cfg(has_polling)]
+pub(crate) use poller::poller_add;
+#[cfg(has_io_uring)]
+pub(crate) use ring::{Completion, Entrance, Ring, forks};
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

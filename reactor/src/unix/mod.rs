@@ -1,5 +1,6 @@
-//! Unix only: raw descriptors as sources.
+//! Unix only: raw descriptors as sources, and pipes.
 
+pub mod pipe;
 mod source_fd;
 
 pub use source_fd::SourceFd;

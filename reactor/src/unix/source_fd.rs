@@ -1,7 +1,7 @@
 //! Any descriptor as a source.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::event::Source;
 use crate::readiness::backend::Rearm;
@@ -14,8 +14,8 @@ use crate::{Interest, Registry, Token};
 /// have made it nonblocking. Regular files, and what else never blocks, are always ready: with [`Level`](crate::Trigger::Level)
 /// every poll reports them, else one poll for each registration.
 ///
-/// With an edge, read or write until `WouldBlock` as usual. Backends without edges of their own (select, poll) cannot see that
-/// I/O, so a descriptor that stays ready is reported again after a millisecond.
+/// With an edge, read or write until `WouldBlock` as usual. Backends without edges of their own (select, poll, polling) cannot see
+/// that I/O, so a descriptor that stays ready is reported again after a millisecond.
 ///
 /// ```
 /// use std::{io::Write, os::fd::AsRawFd, os::unix::net::UnixStream};
@@ -36,14 +36,67 @@ pub struct SourceFd<'a>(pub &'a RawFd);
 
 impl Source for SourceFd<'_> {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        sys::borrow(*self.0, |fd| registry.add(fd, token, interests, Rearm::ByTime))?
+        sys::borrow(*self.0, |mut fd| fd.register(registry, token, interests))?
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        sys::borrow(*self.0, |fd| registry.change(fd, token, interests, Rearm::ByTime))?
+        sys::borrow(*self.0, |mut fd| fd.reregister(registry, token, interests))?
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        sys::borrow(*self.0, |fd| registry.remove(fd))?
+        sys::borrow(*self.0, |mut fd| fd.deregister(registry))?
+    }
+}
+
+/// Any descriptor, borrowed: as [`SourceFd`], except that it cannot be closed as long as the borrow lasts. That is only as
+/// long as the call: to register it for good and close it never before it is deregistered, own it, in a
+/// [`Registered`](crate::Registered).
+///
+/// ```
+/// use std::os::{fd::AsFd, unix::net::UnixStream};
+/// use reactor::{Interest, Poll, Token};
+///
+/// let (stream, _peer) = UnixStream::pair()?;
+/// let poll = Poll::new()?;
+/// poll.registry().register(&mut stream.as_fd(), Token(0), Interest::READABLE)?;
+/// poll.registry().deregister(&mut stream.as_fd())?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Source for BorrowedFd<'_> {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.add(*self, token, interests, Rearm::ByTime)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        registry.change(*self, token, interests, Rearm::ByTime)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.remove(*self)
+    }
+}
+
+/// Any descriptor, owned: for a [`Registered`](crate::Registered), which deregisters it before it is closed.
+///
+/// ```
+/// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+/// use reactor::{Interest, Poll, Registered, Token};
+///
+/// let (stream, _peer) = UnixStream::pair()?;
+/// let poll = Poll::new()?;
+/// let stream = Registered::new(poll.registry(), OwnedFd::from(stream), Token(0), Interest::READABLE)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Source for OwnedFd {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.as_fd().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.as_fd().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.as_fd().deregister(registry)
     }
 }

@@ -55,6 +55,7 @@ fn the_reactors_system_calls_are_in_sys_rs() {
         "fn f() { File::open(path) }",
         "fn f() { path.symlink_metadata() }",
         "use std::process::Command;",
+        "use std::process::{ChildStdin, Command};",
         "fn f() { std::thread::sleep(SECOND) }",
         "fn f() { let s = net::TcpStream::connect(address); }",
         "fn f() { let s = std::net::UdpSocket::bind(address); }",
@@ -73,6 +74,7 @@ fn the_reactors_system_calls_are_in_sys_rs() {
         "// libc::read(0) is called elsewhere\nconst S: &str = \"std::fs\";",
         "fn f() -> libc::pollfd { todo() }",
         "use std::fs::File;\nfn f(file: Arc<File>) {}",
+        "use std::process::{ChildStderr, ChildStdin, ChildStdout};",
         "fn f() { crate::net::TcpStream::connect(address) }",
         "impl TcpStream { fn from_std(stream: net::TcpStream) {} }\nimpl From<TcpStream> for net::TcpStream {}",
         "#[cfg(test)]\nmod tests { use std::fs; }",
@@ -117,7 +119,9 @@ fn operating_systems_are_listed_in_one_place() {
     assert!(!rules::operating_systems(&planted("reactor/src/net/x.rs", offence)).is_empty());
     let offence = "fn f() { if cfg!(any(target_os = \"macos\")) {} }";
     assert!(!rules::operating_systems(&planted("reactor/src/sys/mod.rs", offence)).is_empty());
-    assert_kept(&rules::operating_systems(&planted("reactor/src/readiness/backend/mod.rs", offence)));
+    assert!(!rules::operating_systems(&planted("reactor/src/readiness/backend/mod.rs", offence)).is_empty());
+    assert_kept(&rules::operating_systems(&planted("reactor/build.rs", offence)));
+    assert_kept(&rules::operating_systems(&planted("reactor/src/net/x.rs", "#[cfg(has_epoll)]\nfn f() {}")));
 }
 
 #[test]

@@ -20,8 +20,9 @@
 mod load;
 mod measure;
 mod process;
-mod report;
 mod server;
+#[path = "../../../reactor/benches/shared/mod.rs"]
+mod shared;
 mod sys;
 mod zen;
 
@@ -33,8 +34,9 @@ use clap::{Parser, Subcommand};
 
 use load::{Load, Until};
 use measure::{Measurement, Plan};
-use report::Report;
 use server::Kind;
+use shared::machine;
+use shared::report::Report;
 
 #[global_allocator]
 static ALLOCATOR: sys::Counting = sys::Counting;
@@ -122,9 +124,9 @@ fn serve(kind: Kind, port: u16, core: Option<usize>, attached: bool) -> Result {
         sys::die_with_parent()?;
     }
     if let Some(core) = core {
-        sys::pin_to(core)?;
+        machine::pin_to(core)?;
     }
-    sys::raise_descriptor_limit()?;
+    machine::raise_descriptor_limit()?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     process::announce(&listener)?;
     kind.serve(listener)?;
@@ -132,7 +134,7 @@ fn serve(kind: Kind, port: u16, core: Option<usize>, attached: bool) -> Result {
 }
 
 fn load(address: SocketAddr, connections: usize, requests: u64, depth: usize) -> Result {
-    sys::raise_descriptor_limit()?;
+    machine::raise_descriptor_limit()?;
     let mut load = Load::connect(address, connections, depth)?;
     let start = Instant::now();
     let answered = load.run(Until::Answered(requests))?;
@@ -145,7 +147,7 @@ fn load(address: SocketAddr, connections: usize, requests: u64, depth: usize) ->
 }
 
 fn compare(options: &Options) -> Result {
-    sys::raise_descriptor_limit()?;
+    machine::raise_descriptor_limit()?;
     let kinds = Kind::reference_and(&options.servers);
     if options.test || !options.bench {
         for &kind in &kinds {

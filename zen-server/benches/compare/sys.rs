@@ -5,7 +5,6 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,41 +86,6 @@ pub fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
 }
 
 // --------------------------------------------------------------------------------------------------------- processes
-
-/// Lets this process run on one processor only (sched_setaffinity(2)).
-pub fn pin_to(core: usize) -> io::Result<()> {
-    // SAFETY: all zeroes is a valid, empty set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    if core >= 8 * size_of::<libc::cpu_set_t>() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such processor"));
-    }
-    // SAFETY: `core` is within the set (above).
-    unsafe { libc::CPU_SET(core, &mut set) };
-    // SAFETY: `set` is as long as said and outlives the call; 0 is this process.
-    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
-}
-
-/// The last processor this process may run on: the first is where most systems put their interrupts.
-pub fn last_core() -> io::Result<usize> {
-    // SAFETY: all zeroes is a valid, empty set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `set` is as long as said and writable; 0 is this process.
-    check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) })?;
-    // SAFETY: every number in the range is within the set.
-    let allowed = (0..8 * size_of_val(&set)).rev().find(|&core| unsafe { libc::CPU_ISSET(core, &set) });
-    Ok(allowed.unwrap_or(0))
-}
-
-/// Raises the soft limit of open descriptors to the hard one, and says what that is.
-pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` outlives the call.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    Ok(limit.rlim_max)
-}
 
 /// Has the kernel kill this process when the one that started it is gone (prctl(2)).
 pub fn die_with_parent() -> io::Result<()> {

@@ -17,7 +17,7 @@
 //!    Test: `a_short_timeout_is_not_truncated`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,6 @@ use super::{CLOCK_KEY, Registration, Selector};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::Trigger;
-use crate::readiness::timeout;
 use crate::readiness::waker::WakerFd;
 use crate::sys::{self, TimerFd};
 
@@ -67,9 +66,9 @@ impl Epoll {
     }
 }
 
-impl AsRawFd for Epoll {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.epoll.as_raw_fd()
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 
@@ -84,7 +83,7 @@ impl Selector for Epoll {
                 .register(fd, |stand_in| self.set(libc::EPOLL_CTL_ADD, stand_in, registration)),
             Err(error) => Err(error),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                drop(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -111,7 +110,9 @@ impl Selector for Epoll {
 
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         match sys::epoll_delete(&self.epoll, fd.as_raw_fd()) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.always_ready.deregister(fd).map(drop)
+            }
             result => result,
         }
     }
@@ -119,7 +120,7 @@ impl Selector for Epoll {
     // # Wait
 
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        sys::epoll_wait(&self.epoll, ready, timeout, timeout::to_millis)
+        sys::epoll_wait(&self.epoll, ready, timeout)
     }
 
     // # Wake
@@ -211,7 +212,7 @@ mod tests {
         epoll.register(file.as_fd(), level(1)).unwrap();
         assert_eq!(now(&epoll), [1]);
         // As if the file had been closed and its number given to a socket.
-        epoll.always_ready.forget(file.as_fd());
+        drop(epoll.always_ready.forget(file.as_fd()));
         assert_eq!(now(&epoll), []);
         assert!(epoll.deregister(file.as_fd()).is_err());
     }

@@ -1,11 +1,12 @@
-//! The memory that select(2) and poll(2) lack.
+//! The memory that select(2), poll(2) and the `polling` crate lack.
 //!
-//! Both are told on every call what to watch, and forget it as they return. So [`Select`](super::select::Select) and
-//! [`Poll`](super::poll::Poll) remember it here: a table keyed by descriptor, and a list of what changed in it since the last
-//! wait, so that the kernel's copy (bitmaps there, an array here) is patched and never rebuilt.
+//! The first two are told on every call what to watch, and forget it as they return; the third forgets each source as it
+//! reports it. So their backends remember it here: a table keyed by descriptor, and a list of what changed in it since the last
+//! wait, so that the kernel's copy (bitmaps in `select.rs`, an array in `poll.rs`, the poller's set in `polling.rs`) is patched
+//! and never rebuilt.
 //!
 //! # Edges
-//! Neither kernel interface has them. A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
+//! None of the three has them (the poller not on every system). A descriptor is *armed* for what its owner asked; what an edge reported is disarmed,
 //! and left out of the next wait until it is armed again:
 //! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
 //! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
@@ -86,7 +87,7 @@ struct Watch {
 }
 
 /// A registration in poll(2)'s words.
-fn wanted(interest: Interest) -> u32 {
+pub(super) fn wanted(interest: Interest) -> u32 {
     let mut flags = HANG_UP;
     if interest.is_readable() {
         flags |= sys::IN | sys::RDHUP;
@@ -151,6 +152,13 @@ impl WatchList {
             state.leaving -= 1;
         }
         Ok(())
+    }
+
+    /// Stops watching, if it is watched, without a word to the wait in progress: for who takes it out of the poller's set, of
+    /// which that wait is.
+    #[cfg(has_polling)]
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
+        self.lock().slot(fd.as_raw_fd()).watch = None;
     }
 
     /// An edge may fire again in this direction, because its owner did I/O.
@@ -255,6 +263,23 @@ impl Delivery<'_> {
     /// Whether `fd` is still to be believed to be the one that the kernel was asked about.
     pub(super) fn is_unchanged(&mut self, fd: RawFd) -> bool {
         !self.0.slot(fd).changed
+    }
+}
+
+/// What it takes where the kernel's copy reports a descriptor once.
+#[cfg(has_polling)]
+impl Delivery<'_> {
+    /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
+    pub(super) fn armed(&mut self, fd: RawFd) -> u32 {
+        match self.0.slot(fd) {
+            Slot { watch: Some(watch), changed: false } => watch.armed,
+            _ => 0,
+        }
+    }
+
+    /// `fd` was reported: it is handed over again before the next wait.
+    pub(super) fn spend(&mut self, fd: RawFd) {
+        self.0.note(fd);
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Plan, SCENARIOS};
 use crate::Result;
 use crate::load::{Load, Until};
 use crate::process::Server;
-use crate::report::{Figure, Report};
 use crate::server::Kind;
+use crate::shared::report::{Figure, Report};
 
 pub fn measure(kinds: &[Kind], plan: &Plan, report: &mut Report) -> Result {
     report.section("allocations", "allocations per request", "in steady state");

@@ -7,15 +7,16 @@
 //! as a process of its own: how far it is from 1 is what a difference means today.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Plan, SCENARIOS, Scenario};
 use crate::Result;
 use crate::load::{Load, Until};
 use crate::process::Server;
-use crate::report::{Figure, Report};
 use crate::server::Kind;
-use crate::sys;
+use crate::shared::machine;
+use crate::shared::report::{Figure, Report};
+use crate::shared::statistics::{median_and_spread, shuffle};
 
 struct Candidate {
     name: String,
@@ -24,8 +25,8 @@ struct Candidate {
 }
 
 pub fn measure(kinds: &[Kind], plan: &Plan, report: &mut Report) -> Result {
-    let core = sys::last_core()?;
-    sys::pin_to(core)?;
+    let core = machine::cores()?.pop().unwrap_or(0);
+    machine::pin_to(core)?;
     let reference = Server::start(Kind::REFERENCE, Some(core))?;
     let mut candidates = Vec::new();
     for &kind in kinds {
@@ -83,28 +84,4 @@ fn slice(server: &Server, scenario: &Scenario, length: Duration) -> io::Result<f
     let answered = load.run(Until::Elapsed(length))?;
     let used = server.cpu_time()? - start;
     Ok(used.as_nanos() as f64 / answered as f64)
-}
-
-fn median_and_spread(values: &mut [f64]) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
-    let middle = values.len() / 2;
-    let median = if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
-    };
-    (median, (at(0.75) - at(0.25)) / 2.0)
-}
-
-/// Fisher and Yates, with Marsaglia's xorshift: any order will do that the machine's own rhythms do not know.
-fn shuffle(turns: &mut [usize]) {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut state = since.as_nanos() as u64 | 1;
-    for last in (1..turns.len()).rev() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        turns.swap(last, state as usize % (last + 1));
-    }
 }

@@ -7,16 +7,16 @@ use super::{Plan, Scenario};
 use crate::Result;
 use crate::load::{Load, Until};
 use crate::process::Server;
-use crate::report::{Figure, Report};
 use crate::server::Kind;
-use crate::sys;
+use crate::shared::machine;
+use crate::shared::report::{Figure, Report};
 
 /// Descriptors that are no connections.
-const OTHERS: u64 = 100;
+const OTHERS: usize = 100;
 
 pub fn measure(kinds: &[Kind], plan: &Plan, report: &mut Report) -> Result {
-    let limit = sys::raise_descriptor_limit()?.saturating_sub(OTHERS);
-    let connections = plan.idle_connections.min(usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = machine::raise_descriptor_limit()?.saturating_sub(OTHERS);
+    let connections = plan.idle_connections.min(limit);
     let idle = Scenario { name: "bytes", connections, depth: 1 };
     let title = format!("resident bytes per idle connection, of {connections}");
     report.section("memory", &title, "user memory, each connection having been answered before");

@@ -1,13 +1,10 @@
 //! What is measured, and how much of it.
 
 mod allocations;
-mod calls;
+mod counts;
 mod cpu;
-mod instructions;
 mod memory;
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,8 +12,9 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::load::{Load, Until};
 use crate::process::Server;
-use crate::report::Report;
 use crate::server::Kind;
+use crate::shared::counting::Count;
+use crate::shared::report::Report;
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Measurement {
@@ -41,8 +39,8 @@ impl Measurement {
     pub fn run(self, kinds: &[Kind], plan: &Plan, report: &mut Report) -> Result {
         match self {
             Measurement::Cpu => cpu::measure(kinds, plan, report),
-            Measurement::Instructions => instructions::measure(kinds, plan, report),
-            Measurement::Calls => calls::measure(kinds, plan, report),
+            Measurement::Instructions => counts::measure(Count::Instructions, kinds, plan, report),
+            Measurement::Calls => counts::measure(Count::Calls, kinds, plan, report),
             Measurement::Memory => memory::measure(kinds, plan, report),
             Measurement::Allocations => allocations::measure(kinds, plan, report),
         }
@@ -88,54 +86,4 @@ pub fn answers(kind: Kind) -> Result {
         Load::connect(server.address, scenario.connections, scenario.depth)?.run(Until::Answered(2_000))?;
     }
     Ok(())
-}
-
-/// What each request adds to a count that ends with the process: from one run with some requests and one with more, so that
-/// starting, connecting and ending cancel out.
-fn per_request(
-    requests: u64,
-    scenario: &Scenario,
-    mut count: impl FnMut(&mut dyn FnMut(&Server) -> io::Result<u64>) -> io::Result<(u64, u64)>,
-) -> io::Result<f64> {
-    let mut run = |requests| {
-        count(&mut |server| {
-            Load::connect(server.address, scenario.connections, scenario.depth)?
-                .run(Until::Answered(requests))
-        })
-    };
-    let (few, count_of_few) = run(requests / 4)?;
-    let (many, count_of_many) = run(requests)?;
-    Ok((count_of_many - count_of_few) as f64 / (many - few) as f64)
-}
-
-/// A name for a file that a tool writes into and that is removed in the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        Scratch(std::env::temp_dir().join(format!("zen-compare-{}-{name}", std::process::id())))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // it may never have been written
-    }
-}
-
-/// Whether a tool can be run; else what to tell the reader.
-fn missing(tool: &str, kind_of_use: &str) -> Option<String> {
-    let found = std::process::Command::new(tool)
-        .arg("--version")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    match found {
-        Ok(status) if status.success() => None,
-        _ => Some(format!("{kind_of_use} needs `{tool}`, which does not run here")),
-    }
 }
