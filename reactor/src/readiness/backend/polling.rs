@@ -247,10 +247,14 @@ impl Round {
             self.reported = polling::Events::with_capacity(room);
         }
         self.reported.clear();
-        poller.wait(&mut self.reported, Some(Duration::ZERO))?;
+        if let Err(error) = poller.wait(&mut self.reported, Some(Duration::ZERO)) {
+            // What it collected before it failed is here, and will not be reported again by itself.
+            self.reported.iter().for_each(|event| delivery.spend(descriptor(&event)));
+            return if ready.is_empty() { Err(error) } else { Ok(()) };
+        }
         self.asked.clear();
         for event in self.reported.iter() {
-            let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
+            let fd = descriptor(&event);
             match delivery.armed(fd) {
                 0 => {} // it has changed and will be armed again, or it told all in an event before
                 flags => self.asked.push(sys::poll_entry(fd, flags)),
@@ -280,6 +284,11 @@ fn is_refused(error: &io::Error) -> bool {
 /// What never changes has no second edge, after no matter what time.
 fn for_a_stand_in(registration: Registration) -> Registration {
     Registration { rearm: Rearm::ByOwner, ..registration }
+}
+
+/// Whom an event is about: its key was made from a descriptor's number.
+fn descriptor(event: &polling::Event) -> RawFd {
+    RawFd::try_from(event.key).unwrap_or(-1)
 }
 
 /// What is armed, in the poller's words.
