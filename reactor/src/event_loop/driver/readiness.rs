@@ -67,7 +67,9 @@ impl Readiness {
             (None, None) => Ok(()),
             (None, Some(to)) => self.selector.register(socket, level(key, to)),
             (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
-            (Some(_), None) => self.selector.deregister(socket),
+            (Some(_), None) => {
+                self.selector.deregister(socket).map_err(self.selector.explain("deregister", socket, key))
+            }
         }
     }
 }
