@@ -13,7 +13,7 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 19] = [
+const CONDITIONS: [(&str, &str); 20] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
@@ -32,6 +32,7 @@ const CONDITIONS: [(&str, &str); 19] = [
     ("has_sendfile_linux", "sendfile(2) as Linux has it: the offset moves"),
     ("has_sendfile_bsd", "sendfile(2) as FreeBSD has it: what was sent is an argument of its own"),
     ("has_sendfile_darwin", "sendfile(2) as Darwin has it: what was sent replaces the length"),
+    ("has_abstract_names", "a Unix socket may have a name that is no path"),
     ("has_sa_len", "addresses begin with their length"),
 ];
 
@@ -49,6 +50,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_linux",
+            "has_abstract_names",
         ],
         "freebsd" => &[
             "has_kqueue",

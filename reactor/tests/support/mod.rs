@@ -1,9 +1,10 @@
 //! What the tests of layer 1 share: a poll with patience, socket pairs, and the system calls std has no word for.
 #![allow(dead_code)] // each test program uses a part of it
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -159,6 +160,20 @@ pub fn fill(sink: &mut impl Write) {
     }
 }
 
+/// Writes in two pieces whatever it is given.
+pub struct InPieces<W>(pub W);
+
+impl<W: Write> Write for InPieces<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        self.0.write_vectored(&[IoSlice::new(head), IoSlice::new(tail)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A duplicate with a number that no other test is given, however many run at once: the kernel gives out the lowest.
 pub fn duplicate_high(fd: &impl AsRawFd) -> OwnedFd {
     static NEXT: AtomicI32 = AtomicI32::new(1500);
@@ -198,6 +213,71 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
     }
+}
+
+/// A folder of this test's own, for sockets with a path; removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder::below(&std::env::temp_dir())
+    }
+
+    /// Where paths are so short that a name may make up for it.
+    pub fn in_short_path() -> Folder {
+        Folder::below(Path::new("/tmp"))
+    }
+
+    fn below(parent: &Path) -> Folder {
+        static NEXT: AtomicI32 = AtomicI32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("reactor-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder");
+        Folder(folder)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("removed");
+    }
+}
+
+/// Connects to `s` in the folder from a socket whose path fills the whole of `sun_path`, without a NUL. `None` if the folder's
+/// own name is too long for that.
+pub fn connect_from_the_longest_path(folder: &Folder) -> Option<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: all zeroes is a valid `sockaddr_un`.
+    let (mut from, mut to): (libc::sockaddr_un, libc::sockaddr_un) = unsafe { std::mem::zeroed() };
+    let room = from.sun_path.len();
+    let name = "n".repeat(room.checked_sub(folder.path("").as_os_str().len())?);
+    for (address, path) in [(&mut from, folder.path(&name)), (&mut to, folder.path("s"))] {
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+            *to = *from as libc::c_char;
+        }
+    }
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: both addresses are valid for the length given, and the descriptor is new.
+    unsafe {
+        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(fd >= 0, "{}", io::Error::last_os_error());
+        let client = OwnedFd::from_raw_fd(fd);
+        assert_eq!(libc::bind(fd, (&raw const from).cast(), length), 0, "{}", io::Error::last_os_error());
+        assert_eq!(libc::connect(fd, (&raw const to).cast(), length), 0, "{}", io::Error::last_os_error());
+        Some(client)
+    }
+}
+
+/// The index of the loopback interface.
+pub fn loopback_index() -> u32 {
+    // SAFETY: the names end with NUL.
+    let index = unsafe { [c"lo", c"lo0"].map(|name| libc::if_nametoindex(name.as_ptr())) };
+    index.into_iter().max().filter(|&index| index > 0).expect("a loopback interface")
 }
 
 /// A TCP socket that is neither connected nor listening.
