@@ -67,6 +67,18 @@ macro_rules! descriptor_traits {
     };
 }
 
+/// Lets the simulated kernel answer, if there is one and the descriptor is a socket of it.
+macro_rules! simulated {
+    ($fd:expr, |$kernel:ident, $number:ident| $answer:expr) => {
+        #[cfg(feature = "sim")]
+        {
+            if let Some(answer) = super::simulated::of($fd, |$kernel, $number| $answer) {
+                return answer;
+            }
+        }
+    };
+}
+
 mod address;
 mod bytes;
 mod datagrams;
@@ -74,6 +86,8 @@ mod files;
 mod pipes;
 #[cfg(has_polling)]
 mod poller;
+#[cfg(feature = "sim")]
+pub(crate) mod simulated;
 mod sockets;
 mod waiting;
 mod waking;

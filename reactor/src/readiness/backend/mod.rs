@@ -11,6 +11,8 @@ pub(crate) mod poll;
 #[cfg(has_polling)]
 pub(crate) mod polling;
 pub(crate) mod select;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 pub(crate) mod watch_list;
 
 use std::fmt;
@@ -111,6 +113,9 @@ pub enum Backend {
     Epoll,
     /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
     Polling,
+    /// No kernel at all: the [`simulation`](crate::simulation) that runs on this thread, where it is the only choice.
+    #[cfg(feature = "sim")]
+    Sim,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
@@ -132,6 +137,12 @@ impl Backend {
     /// ```
     #[must_use]
     pub fn available() -> &'static [Backend] {
+        #[cfg(feature = "sim")]
+        {
+            if crate::sys::simulated::is_running() {
+                return &[Backend::Auto, Backend::Sim];
+            }
+        }
         &[
             Backend::Auto,
             Backend::Select,
@@ -158,6 +169,12 @@ impl Backend {
         if self != Backend::Auto {
             return self.name().parse();
         }
+        #[cfg(feature = "sim")]
+        {
+            if crate::sys::simulated::is_running() {
+                return Ok(Backend::Sim);
+            }
+        }
         match std::env::var("REACTOR_BACKEND") {
             Ok(name) if !name.is_empty() => match name.parse()? {
                 Backend::Auto => Ok(BEST_FIRST[0]),
@@ -175,6 +192,8 @@ impl Backend {
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
             #[cfg(has_polling)]
             Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
+            #[cfg(feature = "sim")]
+            Backend::Sim => sim::Sim::new().map(AnySelector::Sim),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
         }
     }
@@ -192,6 +211,8 @@ impl Backend {
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
             Backend::Polling => "polling",
+            #[cfg(feature = "sim")]
+            Backend::Sim => "sim",
         }
     }
 }
@@ -223,6 +244,8 @@ pub(crate) enum AnySelector {
     Epoll(epoll::Epoll),
     #[cfg(has_polling)]
     Polling(polling::Polling),
+    #[cfg(feature = "sim")]
+    Sim(sim::Sim),
 }
 
 /// Calls the same method of whichever it is.
@@ -235,6 +258,8 @@ macro_rules! dispatch {
             AnySelector::Epoll($selector) => $call,
             #[cfg(has_polling)]
             AnySelector::Polling($selector) => $call,
+            #[cfg(feature = "sim")]
+            AnySelector::Sim($selector) => $call,
         }
     };
 }
@@ -248,6 +273,8 @@ impl AnySelector {
             AnySelector::Epoll(_) => Backend::Epoll,
             #[cfg(has_polling)]
             AnySelector::Polling(_) => Backend::Polling,
+            #[cfg(feature = "sim")]
+            AnySelector::Sim(_) => Backend::Sim,
         }
     }
 
@@ -259,6 +286,8 @@ impl AnySelector {
             AnySelector::Polling(_) => -1, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => epoll.as_raw_fd(),
+            #[cfg(feature = "sim")]
+            AnySelector::Sim(_) => -1,
         }
     }
 

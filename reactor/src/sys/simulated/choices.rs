@@ -45,10 +45,10 @@ impl Choices {
         }
         let taken = match &mut self.source {
             Source::Given(taken) => taken.get(self.made.len()).map_or(0, |taken| (*taken).min(ways - 1)),
-            Source::Seed { state, unkind } if next(state) % 256 < *unkind => {
-                1 + (next(state) % u64::from(ways - 1)) as u32
+            Source::Seed { state, unkind } => {
+                let (kind, other) = (next(state) % 256 >= *unkind, next(state));
+                if kind { 0 } else { 1 + (other % u64::from(ways - 1)) as u32 }
             }
-            Source::Seed { .. } => 0,
         };
         self.made.push(Choice { taken, ways });
         taken

@@ -15,8 +15,8 @@ mod network;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -157,6 +157,12 @@ pub(crate) fn now() -> Option<Instant> {
     with(|kernel| kernel.now)
 }
 
+/// socket(2), if a simulated kernel runs here and knows this family.
+pub(crate) fn stream_socket(family: i32) -> Option<io::Result<OwnedFd>> {
+    let is_known = matches!(family, libc::AF_INET | libc::AF_INET6);
+    if is_known { with(Kernel::socket) } else { None }
+}
+
 fn errno<T>(number: i32) -> io::Result<T> {
     Err(io::Error::from_raw_os_error(number))
 }
@@ -169,7 +175,7 @@ impl Kernel {
         if self.choices.choose(2) == 1 { errno(libc::EINTR) } else { Ok(()) }
     }
 
-    pub(crate) fn socket(&mut self) -> io::Result<OwnedFd> {
+    fn socket(&mut self) -> io::Result<OwnedFd> {
         let (number, guard) = UnixStream::pair()?;
         guard.set_nonblocking(true)?;
         let number = OwnedFd::from(number);
@@ -200,7 +206,8 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn bind(&mut self, fd: RawFd, mut address: SocketAddr) -> io::Result<()> {
+    pub(crate) fn bind(&mut self, fd: RawFd, address: Option<SocketAddr>) -> io::Result<()> {
+        let Some(mut address) = address else { return errno(libc::EAFNOSUPPORT) };
         if address.port() == 0 {
             address.set_port(self.port());
         }
@@ -219,10 +226,6 @@ impl Kernel {
     pub(crate) fn listen(&mut self, fd: RawFd) -> io::Result<()> {
         self.at(fd).state = State::Listening(VecDeque::new());
         Ok(())
-    }
-
-    pub(crate) fn is_listening(&self, fd: RawFd) -> bool {
-        matches!(self.sockets[&fd].state, State::Listening(_))
     }
 
     pub(crate) fn accept(&mut self, fd: RawFd) -> io::Result<(OwnedFd, SocketAddr)> {
@@ -251,7 +254,8 @@ impl Kernel {
         self.at(fd).address = Some(address);
     }
 
-    pub(crate) fn connect(&mut self, fd: RawFd, to: SocketAddr) -> io::Result<()> {
+    pub(crate) fn connect(&mut self, fd: RawFd, to: Option<SocketAddr>) -> io::Result<()> {
+        let Some(to) = to else { return errno(libc::EAFNOSUPPORT) };
         let from = SocketAddr::new(to.ip(), self.port());
         match self.link(from, to) {
             None => {
@@ -288,7 +292,24 @@ impl Kernel {
         Ok(self.links[end.link].sides[end.other().side].address)
     }
 
-    pub(crate) fn take_error(&mut self, fd: RawFd) -> i32 {
+    /// getsockopt(2): of those that are integers, two say something here.
+    pub(crate) fn option(&mut self, fd: RawFd, level: i32, name: i32) -> io::Result<i32> {
+        match (level, name) {
+            (libc::SOL_SOCKET, libc::SO_ERROR) => Ok(self.take_error(fd)),
+            (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => {
+                Ok(i32::from(matches!(self.sockets[&fd].state, State::Listening(_))))
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// setsockopt(2): one changes something here, because it is used with one value only.
+    pub(crate) fn set_option(&mut self, fd: RawFd, level: i32, name: i32) -> io::Result<()> {
+        self.at(fd).reset_on_close |= (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER);
+        Ok(())
+    }
+
+    fn take_error(&mut self, fd: RawFd) -> i32 {
         if let Ok(end) = self.end(fd) {
             let incoming = self.links[end.link].incoming(end.side);
             if incoming.reset == Travel::Arrived {
@@ -299,10 +320,6 @@ impl Kernel {
         self.at(fd).error.take().unwrap_or(0)
     }
 
-    pub(crate) fn reset_on_close(&mut self, fd: RawFd) {
-        self.at(fd).reset_on_close = true;
-    }
-
     pub(crate) fn shutdown_write(&mut self, fd: RawFd) -> io::Result<()> {
         let end = self.end(fd)?;
         if self.links[end.link].is_reset(end.side) {
@@ -311,6 +328,17 @@ impl Kernel {
         let fin = &mut self.links[end.link].sides[end.side].sends.fin;
         if *fin == Travel::Unsent {
             *fin = Travel::Sent;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shutdown(&mut self, fd: RawFd, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.shutdown_write(fd)?;
+        }
+        if how != Shutdown::Write {
+            let end = self.end(fd)?;
+            self.links[end.link].sides[end.side].deaf = true;
         }
         Ok(())
     }
@@ -410,7 +438,9 @@ impl Kernel {
 
 /// Whether who is bound here is meant by who connects to there.
 fn hears(bound: Option<SocketAddr>, to: SocketAddr) -> bool {
-    bound.is_some_and(|bound| bound.port() == to.port() && (bound.ip().is_unspecified() || bound.ip() == to.ip()))
+    bound.is_some_and(|bound| {
+        bound.port() == to.port() && (bound.ip().is_unspecified() || bound.ip() == to.ip())
+    })
 }
 
 // ----------------------------------------------------------------------------------------------------------- waiting
@@ -438,7 +468,10 @@ impl Kernel {
     }
 
     pub(crate) fn unwatch(&mut self, selector: u32, fd: RawFd) -> io::Result<()> {
-        self.watches.remove(&(selector, fd)).map(drop).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+        self.watches
+            .remove(&(selector, fd))
+            .map(drop)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     pub(crate) fn arm_clock(&mut self, selector: u32, deadline: Instant) {
@@ -460,7 +493,13 @@ impl Kernel {
         match &socket.state {
             _ if socket.error.is_some() => IN | OUT | ERR | HUP | RDHUP,
             State::Fresh => OUT | HUP,
-            State::Listening(queue) => if queue.is_empty() { 0 } else { IN },
+            State::Listening(queue) => {
+                if queue.is_empty() {
+                    0
+                } else {
+                    IN
+                }
+            }
             State::Connecting(_) => 0,
             State::Connected(end) => {
                 let link = &self.links[end.link];
@@ -491,10 +530,11 @@ impl Kernel {
     /// What this selector has to tell now.
     fn ready(&self, selector: u32, woken: &[RawFd]) -> Vec<(RawFd, u32)> {
         let watched = self.watches.range((selector, RawFd::MIN)..=(selector, RawFd::MAX));
-        let told = watched.filter(|(_, watch)| watch.loaded).map(|((_, fd), watch)| {
-            let state = if woken.contains(fd) { IN } else { self.state_of(*fd) };
-            (*fd, state & (watch.wanted | ERR | HUP | if watch.wanted & IN != 0 { RDHUP } else { 0 }))
-        });
+        let told =
+            watched.filter(|((_, fd), watch)| watch.loaded || woken.contains(fd)).map(|((_, fd), watch)| {
+                let state = if woken.contains(fd) { IN } else { self.state_of(*fd) };
+                (*fd, state & (watch.wanted | ERR | HUP | if watch.wanted & IN != 0 { RDHUP } else { 0 }))
+            });
         told.filter(|(_, flags)| *flags != 0).collect()
     }
 
