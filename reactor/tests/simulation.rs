@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use reactor::event_loop::{CloseReason, Context, Protocol, Reactor, Timer};
+use reactor::event_loop::{CloseReason, Context, Protocol, Reactor};
 use reactor::simulation::{self, Simulation};
 
 fn address() -> SocketAddr {
@@ -47,11 +47,17 @@ fn lines(simulation: &Simulation) -> io::Result<()> {
     client.send(b"simple\ncomplex\n\n");
     client.finish();
     simulation.run(&mut reactor, || client.is_finished() || client.is_reset())?;
-    assert_eq!(String::from_utf8(client.received()).unwrap(), "6\n7\n0\n");
     simulation.calm();
     reactor.shutdown(Duration::from_secs(5));
-    simulation.run(&mut reactor, || ends.borrow().len() == 1)?;
-    assert_eq!(*ends.borrow(), ["Finished"]);
+    simulation.run(&mut reactor, || ends.borrow().len() == 1 || client.is_reset())?;
+    match ends.borrow().as_slice() {
+        // No descriptor for an accept, or the client gone before it: there never was a conversation.
+        [] => assert_eq!(client.received(), b""),
+        ends => {
+            assert_eq!(String::from_utf8(client.received()).unwrap(), "6\n7\n0\n");
+            assert_eq!(ends, ["Finished"]);
+        }
+    }
     drop(reactor);
     assert_eq!(simulation.open_sockets(), 0);
     Ok(())

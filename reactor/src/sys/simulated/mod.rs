@@ -14,9 +14,11 @@ mod network;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -236,7 +238,10 @@ impl Kernel {
         match self.choices.choose(4) {
             1 => return errno(libc::EINTR),
             2 => return errno(libc::EMFILE),
-            3 => return errno(libc::ECONNABORTED),
+            3 => {
+                self.abort_first(fd);
+                return errno(libc::ECONNABORTED);
+            }
             _ => {}
         }
         let accepted = self.socket()?;
@@ -245,6 +250,15 @@ impl Kernel {
         self.attach(accepted.as_raw_fd(), end);
         self.at(accepted.as_raw_fd()).state = State::Connected(end);
         Ok((accepted, self.links[end.link].sides[end.other().side].address))
+    }
+
+    /// Whoever has waited longest to be accepted went away again.
+    fn abort_first(&mut self, fd: RawFd) {
+        if let State::Listening(queue) = &mut self.at(fd).state {
+            if let Some(end) = queue.pop_front() {
+                self.links[end.link].close(end.side, true);
+            }
+        }
     }
 
     fn attach(&mut self, fd: RawFd, end: End) {
@@ -402,6 +416,20 @@ impl Kernel {
         let count = self.choices.portion(fits);
         sends.bytes.extend(&bytes[..count]);
         Ok(count)
+    }
+
+    /// sendfile(2), a page at a time.
+    pub(crate) fn send_file(
+        &mut self,
+        fd: RawFd,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<usize> {
+        let mut page = [0; 4096];
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(page.len());
+        let read = File::from(file.try_clone_to_owned()?).read_at(&mut page[..length], offset)?;
+        if read == 0 { Ok(0) } else { self.send(fd, &page[..read]) }
     }
 
     /// Notices who was closed since the last time.
