@@ -54,7 +54,12 @@ fn lines(simulation: &Simulation) -> io::Result<()> {
         // No descriptor for an accept, or the client gone before it: there never was a conversation.
         [] => assert_eq!(client.received(), b""),
         ends => {
-            assert_eq!(String::from_utf8(client.received()).unwrap(), "6\n7\n0\n");
+            assert_eq!(
+                String::from_utf8(client.received()).unwrap(),
+                "6\n7\n0\n",
+                "{ends:?} {client:?} {:?}",
+                reactor.counters()
+            );
             assert_eq!(ends, ["Finished"]);
         }
     }
@@ -65,7 +70,7 @@ fn lines(simulation: &Simulation) -> io::Result<()> {
 
 #[test]
 fn every_run_of_three_choices_is_answered() {
-    let runs = simulation::explore(2, lines);
+    let runs = simulation::explore(3, lines);
     assert!(runs > 1000, "{runs}");
     println!("{runs} runs");
 }
