@@ -43,6 +43,7 @@ use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
+use crate::clock;
 use crate::event_loop::{Protocol, Reactor};
 use crate::sys::simulated::{self, Act, Choice, Choices, Kernel, PeerState, following};
 
@@ -62,7 +63,7 @@ pub struct Simulation {
 impl Simulation {
     fn begin(choices: Choices) -> Simulation {
         assert!(!simulated::is_running(), "a simulation runs on this thread already");
-        simulated::boot(choices);
+        simulated::boot(choices, clock::now());
         Simulation { this_thread: PhantomData }
     }
 

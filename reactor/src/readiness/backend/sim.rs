@@ -114,8 +114,8 @@ impl Selector for Sim {
     // # Clock
 
     fn arm_clock(&self, deadline: Instant) -> io::Result<bool> {
-        ask(|kernel| Ok(kernel.arm_clock(self.number, deadline)))?;
-        Ok(true)
+        let armed = simulated::with(|kernel| kernel.arm_clock(self.number, deadline));
+        armed.map(|()| true).ok_or_else(nobody)
     }
 
     fn has_native_edge(&self) -> bool {
