@@ -11,12 +11,12 @@ mod always_ready;
 pub(crate) mod epoll;
 #[cfg(has_io_uring)]
 pub(crate) mod io_uring;
-#[cfg(has_io_uring)]
-mod operations;
 #[cfg(has_kqueue)]
 mod knotes;
 #[cfg(has_kqueue)]
 pub(crate) mod kqueue;
+#[cfg(has_io_uring)]
+mod operations;
 pub(crate) mod poll;
 #[cfg(has_polling)]
 pub(crate) mod polling;
