@@ -181,6 +181,12 @@ impl Flags {
         self.0[4]
     }
 
+    /// It can be neither read nor written any more, or it failed.
+    pub fn is_over(self) -> bool {
+        let [.., error, read_closed, write_closed] = self.0;
+        error || (read_closed && write_closed)
+    }
+
     /// Nothing but that it is over.
     pub fn is_mere_hang_up(self) -> bool {
         !self.is_readable() && !self.is_writable()
@@ -197,9 +203,7 @@ impl Flags {
 
     /// The same in `polling`'s words: readable and writable, and what is over is both, asked for or not.
     pub fn as_polling_says(self) -> (bool, bool) {
-        let [readable, writable, _, error, read_closed, write_closed] = self.0;
-        let is_over = error || (read_closed && write_closed);
-        (readable || is_over, writable || is_over)
+        (self.is_readable() || self.is_over(), self.is_writable() || self.is_over())
     }
 }
 
