@@ -13,7 +13,7 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 20] = [
+const CONDITIONS: [(&str, &str); 23] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
@@ -32,7 +32,10 @@ const CONDITIONS: [(&str, &str); 20] = [
     ("has_sendfile_linux", "sendfile(2) as Linux has it: the offset moves"),
     ("has_sendfile_bsd", "sendfile(2) as FreeBSD has it: what was sent is an argument of its own"),
     ("has_sendfile_darwin", "sendfile(2) as Darwin has it: what was sent replaces the length"),
-    ("has_abstract_names", "a Unix socket may have a name that is no path"),
+    ("has_abstract_addresses", "Unix sockets may have names outside of the file system"),
+    ("has_ipv6_join_group", "IPV6_JOIN_GROUP, as POSIX calls what Linux calls IPV6_ADD_MEMBERSHIP"),
+    ("lacks_so_reuseport", "several sockets cannot listen at one address"),
+    ("has_enonet", "ENONET, an error of accept(2)"),
     ("has_sa_len", "addresses begin with their length"),
 ];
 
@@ -50,7 +53,8 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_linux",
-            "has_abstract_names",
+            "has_abstract_addresses",
+            "has_enonet",
         ],
         "freebsd" => &[
             "has_kqueue",
@@ -62,6 +66,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "dragonfly" => &[
@@ -74,6 +79,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         // ppoll(2) and EVFILT_USER are younger than the releases in use (NetBSD 10).
@@ -83,6 +89,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         // So is EVFILT_USER here (OpenBSD 7.7).
@@ -94,6 +101,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "macos" | "ios" | "tvos" | "visionos" | "watchos" => &[
@@ -104,9 +112,16 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_pselect_extsn",
             "has_so_nosigpipe_only",
             "has_sendfile_darwin",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
-        "illumos" | "solaris" => &["has_polling", "has_socket_flags", "has_msg_nosignal"],
+        "illumos" | "solaris" => &[
+            "has_polling",
+            "has_socket_flags",
+            "has_msg_nosignal",
+            "has_ipv6_join_group",
+            "lacks_so_reuseport",
+        ],
         _ => &[],
     }
 }

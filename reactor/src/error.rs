@@ -23,6 +23,12 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A descriptor's number that this system's select(2) has no bit for. It is the source of a [`Registration`](Error::Registration).
+    #[error("this system's select stops at {end} (FD_SETSIZE); choose another backend, such as poll")]
+    BeyondSelect {
+        /// The first number it cannot watch.
+        end: RawFd,
+    },
     /// A name that is no backend, or one this machine lacks.
     #[error("no backend {name:?} here; available: {available}")]
     Backend {
@@ -77,7 +83,7 @@ impl Error {
             | Error::Socket { source, .. }
             | Error::Wait { source, .. }
             | Error::Call { source, .. } => source.kind(),
-            Error::Backend { .. } => io::ErrorKind::InvalidInput,
+            Error::Backend { .. } | Error::BeyondSelect { .. } => io::ErrorKind::InvalidInput,
             Error::TooMany { .. } => io::ErrorKind::QuotaExceeded,
         };
         io::Error::new(kind, self)

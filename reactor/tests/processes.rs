@@ -237,5 +237,9 @@ macro_rules! processes {
 // A new backend is one more line.
 processes!(select, Backend::Select);
 processes!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 processes!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+processes!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 processes!(polling, Backend::Polling);

@@ -64,7 +64,9 @@ impl Event {
     #[inline]
     #[must_use]
     pub fn is_write_closed(&self) -> bool {
-        self.has(sys::HUP) || (self.has(sys::OUT) && self.has(sys::ERR)) || self.flags() == sys::ERR
+        self.has(sys::HUP | sys::WRHUP)
+            || (self.has(sys::OUT) && self.has(sys::ERR))
+            || self.flags() == sys::ERR
     }
 
     /// There is priority (out-of-band) data.

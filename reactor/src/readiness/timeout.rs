@@ -1,15 +1,10 @@
-//! The one function that rounds a timeout, and what a wait of several system calls needs.
+//! What a wait of several system calls needs: a timeout cut to what the kernel can wait, and the time that is left.
+//!
+//! (How a timeout is rounded to what a system call counts is said beside the call, in `sys/waiting.rs`.)
 
 use std::time::{Duration, Instant};
 
 use crate::clock;
-
-/// A timeout in the milliseconds of epoll_wait(2): rounded up, so that a wait never ends before its time (truncating 0.9 ms
-/// to 0 would spin), zero kept zero, and what is longer than `i32` counts (24.8 days) cut to that.
-pub(crate) fn to_millis(timeout: Duration) -> i32 {
-    let up = timeout.saturating_add(Duration::from_nanos(999_999));
-    i32::try_from(up.as_millis()).unwrap_or(i32::MAX)
-}
 
 /// What one system call can wait for on every kernel: 24.8 days, the milliseconds in an `i32`.
 const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
@@ -49,20 +44,6 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Truncated to zero, a timeout spins; one millisecond too many is the over-correction. (Property: the smallest
-        /// whole number of milliseconds that is not shorter.)
-        #[test]
-        fn rounds_up_and_only_what_must_be(seconds in 0u64..4_000_000, nanos in 0u32..1_000_000_000) {
-            let timeout = Duration::new(seconds, nanos);
-            let millis = to_millis(timeout);
-            if timeout <= Duration::from_millis(i32::MAX as u64) {
-                prop_assert!(Duration::from_millis(millis as u64) >= timeout);
-                prop_assert!(millis == 0 || Duration::from_millis(millis as u64 - 1) < timeout);
-            } else {
-                prop_assert_eq!(millis, i32::MAX);
-            }
-        }
-
         /// However long a timeout is, the rounds it is split into add up to it, and each is one the kernel can wait.
         #[test]
         fn the_parts_of_a_timeout_add_up_to_it(seconds in 0u64..100_000_000, nanos in 0u32..1_000_000_000) {
@@ -79,13 +60,6 @@ mod tests {
             }
             prop_assert_eq!(sum, timeout);
         }
-    }
-
-    #[test]
-    fn zero_stays_zero_and_the_longest_is_clamped() {
-        assert_eq!(to_millis(Duration::ZERO), 0);
-        assert_eq!(to_millis(Duration::from_nanos(1)), 1);
-        assert_eq!(to_millis(Duration::MAX), i32::MAX);
     }
 
     #[test]

@@ -70,7 +70,11 @@ macro_rules! descriptor_traits {
 mod address;
 mod bytes;
 mod datagrams;
+#[cfg(has_epoll)]
+mod epoll;
 mod files;
+#[cfg(has_kqueue)]
+mod kqueue;
 mod pipes;
 #[cfg(has_polling)]
 mod poller;
@@ -81,7 +85,11 @@ mod waking;
 pub(crate) use address::RawAddress;
 pub(crate) use bytes::*;
 pub(crate) use datagrams::*;
+#[cfg(has_epoll)]
+pub(crate) use epoll::*;
 pub(crate) use files::*;
+#[cfg(has_kqueue)]
+pub(crate) use kqueue::*;
 pub(crate) use pipes::*;
 #[cfg(has_polling)]
 pub(crate) use poller::poller_add;

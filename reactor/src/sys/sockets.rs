@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ pub(crate) fn datagram_socket(family: i32) -> io::Result<OwnedFd> {
 }
 
 fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
-    unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
+    let socket = unsafe { OwnedFd::from_raw_fd(syscall!(socket(family, kind | AT_BIRTH, 0))?) };
+    bring_up(socket.as_fd())?;
+    Ok(socket)
 }
 
 /// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
@@ -36,12 +37,35 @@ pub(crate) fn datagram_pair() -> io::Result<[OwnedFd; 2]> {
 }
 
 fn socket_pair(kind: i32) -> io::Result<[OwnedFd; 2]> {
-    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = kind | AT_BIRTH;
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for the two descriptors.
     unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
     // SAFETY: both are new and owned by nobody else.
-    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    let pair = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    pair.iter().try_for_each(|end| bring_up(end.as_fd()))?;
+    Ok(pair)
+}
+
+/// What a socket is asked for as it is made: to be nonblocking and closed on exec.
+#[cfg(has_socket_flags)]
+const AT_BIRTH: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+#[cfg(not(has_socket_flags))]
+const AT_BIRTH: i32 = 0;
+
+/// Makes of a new descriptor what it could not be asked to be at birth. (A fork and exec in another thread, in between, would
+/// inherit it: that is why newer systems ask.)
+pub(super) fn bring_up(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if cfg!(not(has_socket_flags)) {
+        set_close_on_exec(fd)?;
+        set_nonblocking(fd, true)?;
+    }
+    #[cfg(has_so_nosigpipe_only)]
+    {
+        // A connection that was reset by now refuses (EINVAL), and so does a pipe; Rust programs ignore the signal as it is.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, 1i32);
+    }
+    Ok(())
 }
 
 /// bind(2).
@@ -57,14 +81,17 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     unsafe { syscall!(listen(fd.as_raw_fd(), backlog)) }.map(drop)
 }
 
-/// accept4(2): the connection, nonblocking and closed on exec, and the peer's address.
+/// accept4(2), or accept(2) where that is missing: the connection, nonblocking and closed on exec, and the peer's address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, RawAddress)> {
     let mut peer = RawAddress::empty();
-    let raw = ptr::from_mut(&mut peer.storage).cast();
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (fd, raw) = (fd.as_raw_fd(), ptr::from_mut(&mut peer.storage).cast());
+    #[cfg(has_socket_flags)]
     // SAFETY: the storage has room for any address and `length` says how much; the descriptor returned is new.
-    let stream =
-        unsafe { OwnedFd::from_raw_fd(syscall!(accept4(fd.as_raw_fd(), raw, &raw mut peer.length, flags))?) };
+    let stream = unsafe { OwnedFd::from_raw_fd(syscall!(accept4(fd, raw, &raw mut peer.length, AT_BIRTH))?) };
+    #[cfg(not(has_socket_flags))]
+    // SAFETY: as above.
+    let stream = unsafe { OwnedFd::from_raw_fd(syscall!(accept(fd, raw, &raw mut peer.length))?) };
+    bring_up(stream.as_fd())?;
     Ok((stream, peer))
 }
 
@@ -142,8 +169,13 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// `SO_REUSEPORT` (socket(7)): several sockets may listen at one address, and the kernel deals the connections out.
+/// `Unsupported` where there is no such thing.
 pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1i32)
+    #[cfg(not(lacks_so_reuseport))]
+    const NAME: Option<i32> = Some(libc::SO_REUSEPORT);
+    #[cfg(lacks_so_reuseport)]
+    const NAME: Option<i32> = None;
+    set_option(fd, libc::SOL_SOCKET, NAME.ok_or(io::ErrorKind::Unsupported)?, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
@@ -191,6 +223,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(flags & libc::O_NONBLOCK != 0)
 }
 
+/// `FD_CLOEXEC` through fcntl(2).
+pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)) }.map(drop)
+}
+
 /// Which way bytes go.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Direction {
@@ -211,7 +249,7 @@ pub(crate) fn set_timeout(
     };
     let timeout = timeout.map_or(Duration::ZERO, |timeout| timeout.max(Duration::from_micros(1)));
     let libc::timespec { tv_sec, tv_nsec } = timespec(timeout.saturating_add(Duration::from_nanos(999)));
-    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: tv_nsec / 1000 })
+    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: (tv_nsec / 1000) as _ }) // a narrower type on some systems
 }
 
 /// Does nothing for so long, or until a signal comes: ppoll(2) of no descriptors.

@@ -163,5 +163,9 @@ macro_rules! conformance {
 // A new backend is one more line.
 conformance!(select, Backend::Select);
 conformance!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 conformance!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+conformance!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 conformance!(polling, Backend::Polling);

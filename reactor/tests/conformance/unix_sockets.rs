@@ -47,7 +47,7 @@ pub fn an_edge_is_told_again_after_an_accept(backend: Backend) {
     }
 }
 
-#[cfg(has_abstract_names)]
+#[cfg(has_abstract_addresses)]
 pub fn an_abstract_name_is_an_address(backend: Backend) {
     use std::os::linux::net::SocketAddrExt;
 

@@ -245,5 +245,9 @@ macro_rules! event_loop {
 // A new backend is one more line.
 event_loop!(select, Backend::Select);
 event_loop!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 event_loop!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+event_loop!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 event_loop!(polling, Backend::Polling);

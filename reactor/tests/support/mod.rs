@@ -292,9 +292,24 @@ pub fn unconnected() -> OwnedFd {
 
 /// Sends one byte out of band.
 pub fn send_urgent(stream: &impl AsRawFd, byte: u8) {
+    try_send_urgent(stream, byte).expect("an urgent byte sent");
+}
+
+/// Sends one byte out of band, if the connection still takes it.
+pub fn try_send_urgent(stream: &impl AsRawFd, byte: u8) -> io::Result<()> {
     // SAFETY: `byte` is one readable byte.
-    let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
-    assert_eq!(sent, 1, "{}", io::Error::last_os_error());
+    match unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What poll(2) says at this moment of who asks for `events`.
+pub fn poll_flags(fd: &impl AsRawFd, events: libc::c_short) -> libc::c_short {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `entry` is one entry that outlives the call.
+    assert!(unsafe { libc::poll(&raw mut entry, 1, 0) } >= 0, "{}", io::Error::last_os_error());
+    entry.revents
 }
 
 /// Receives the byte that was sent out of band.

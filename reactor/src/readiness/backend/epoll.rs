@@ -26,7 +26,6 @@ use super::{CLOCK_KEY, Registration, Selector};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::Trigger;
-use crate::readiness::timeout;
 use crate::readiness::waker::WakerFd;
 use crate::sys::{self, TimerFd};
 
@@ -121,7 +120,7 @@ impl Selector for Epoll {
     // # Wait
 
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        sys::epoll_wait(&self.epoll, ready, timeout, timeout::to_millis)
+        sys::epoll_wait(&self.epoll, ready, timeout)
     }
 
     // # Wake

@@ -3,10 +3,14 @@
 //! Read [`epoll`] first, then [`mod@poll`] and [`select`] with the same headings in the same order, and compare by eye. What the
 //! two older interfaces lack, a memory and edges, they share in [`watch_list`], with [`polling`] as the third.
 
-#[cfg(any(has_epoll, has_polling))]
+#[cfg(any(has_epoll, has_kqueue, has_polling))]
 mod always_ready;
 #[cfg(has_epoll)]
 pub(crate) mod epoll;
+#[cfg(has_kqueue)]
+mod knotes;
+#[cfg(has_kqueue)]
+pub(crate) mod kqueue;
 pub(crate) mod poll;
 #[cfg(has_polling)]
 pub(crate) mod polling;
@@ -15,7 +19,7 @@ pub(crate) mod watch_list;
 
 use std::fmt;
 use std::io;
-#[cfg(has_epoll)]
+#[cfg(any(has_epoll, has_kqueue))]
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::str::FromStr;
@@ -111,12 +115,16 @@ pub enum Backend {
     Poll,
     /// epoll(7): Linux.
     Epoll,
+    /// kqueue(2): the BSDs and Apple's systems.
+    Kqueue,
     /// The `polling` crate, over whatever it finds: to compare with, and as a last resort.
     Polling,
 }
 
 /// What there is here, best first. (Which system has what: `build.rs`.)
 const BEST_FIRST: &[Backend] = &[
+    #[cfg(has_kqueue)]
+    Backend::Kqueue, // a system has one of the two, unless somebody forced the other upon it
     #[cfg(has_epoll)]
     Backend::Epoll,
     Backend::Poll,
@@ -140,6 +148,8 @@ impl Backend {
             Backend::Poll,
             #[cfg(has_epoll)]
             Backend::Epoll,
+            #[cfg(has_kqueue)]
+            Backend::Kqueue,
             #[cfg(has_polling)]
             Backend::Polling,
         ]
@@ -175,6 +185,8 @@ impl Backend {
             Backend::Select => select::Select::new().map(AnySelector::Select),
             #[cfg(has_epoll)]
             Backend::Epoll => epoll::Epoll::new().map(AnySelector::Epoll),
+            #[cfg(has_kqueue)]
+            Backend::Kqueue => kqueue::Kqueue::new().map(AnySelector::Kqueue),
             #[cfg(has_polling)]
             Backend::Polling => polling::Polling::new().map(AnySelector::Polling),
             _ => poll::Poll::new().map(AnySelector::Poll), // what is not here was not resolved
@@ -193,6 +205,7 @@ impl Backend {
             Backend::Select => "select",
             Backend::Poll => "poll",
             Backend::Epoll => "epoll",
+            Backend::Kqueue => "kqueue",
             Backend::Polling => "polling",
         }
     }
@@ -223,6 +236,8 @@ pub(crate) enum AnySelector {
     Poll(poll::Poll),
     #[cfg(has_epoll)]
     Epoll(epoll::Epoll),
+    #[cfg(has_kqueue)]
+    Kqueue(kqueue::Kqueue),
     #[cfg(has_polling)]
     Polling(polling::Polling),
 }
@@ -235,6 +250,8 @@ macro_rules! dispatch {
             AnySelector::Poll($selector) => $call,
             #[cfg(has_epoll)]
             AnySelector::Epoll($selector) => $call,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue($selector) => $call,
             #[cfg(has_polling)]
             AnySelector::Polling($selector) => $call,
         }
@@ -248,6 +265,8 @@ impl AnySelector {
             AnySelector::Poll(_) => Backend::Poll,
             #[cfg(has_epoll)]
             AnySelector::Epoll(_) => Backend::Epoll,
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(_) => Backend::Kqueue,
             #[cfg(has_polling)]
             AnySelector::Polling(_) => Backend::Polling,
         }
@@ -261,6 +280,17 @@ impl AnySelector {
             AnySelector::Polling(_) => None, // it has one that says too little (quirk e of `polling.rs`)
             #[cfg(has_epoll)]
             AnySelector::Epoll(epoll) => Some(epoll.as_fd()),
+            #[cfg(has_kqueue)]
+            AnySelector::Kqueue(kqueue) => Some(kqueue.as_fd()),
+        }
+    }
+
+    /// kqueue, whose wakers are no descriptors.
+    #[cfg(has_evfilt_user)]
+    pub(crate) fn as_kqueue(&self) -> Option<&kqueue::Kqueue> {
+        match self {
+            AnySelector::Kqueue(kqueue) => Some(kqueue),
+            _ => None,
         }
     }
 
