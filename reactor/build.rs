@@ -13,12 +13,14 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 24] = [
+const CONDITIONS: [(&str, &str); 26] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
+    ("has_evfilt_aio", "kqueue: asynchronous I/O with files tells of its end"),
+    ("has_evfilt_lio", "kqueue: so does a list of it"),
     ("has_polling", "the `polling` crate's poller is a descriptor: epoll, kqueue or an event port"),
     ("has_eventfd", "eventfd(2)"),
     ("has_timerfd", "timerfd_create(2)"),
@@ -62,6 +64,8 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_kqueue",
             "has_polling",
             "has_evfilt_user",
+            "has_evfilt_aio",
+            "has_evfilt_lio",
             "has_ppoll",
             "has_pollrdhup",
             "has_pselect_of_any_size",
@@ -76,6 +80,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_ppoll",
             "has_pselect_of_any_size",
             "has_socket_flags",
@@ -111,6 +116,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_pselect_extsn",
             "has_so_nosigpipe_only",
             "has_sendfile_darwin",
