@@ -136,6 +136,29 @@ pub fn a_one_shot_is_told_once_until_it_is_loaded_again(backend: Backend) {
     waiting.assert_silent();
 }
 
+/// A kernel may have an entry for each direction, and then "once" is once for the source nevertheless.
+pub fn a_one_shot_for_both_directions_is_told_once(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, mut theirs) = pair();
+    waiting.register(&mut ours, 1, READABLE | WRITABLE, Trigger::OneShot);
+    for _ in 0..3 {
+        let event = waiting.wait_one(1);
+        assert!(event.is_writable());
+        theirs.write_all(b"simple").unwrap(); // in the other direction
+        waiting.assert_silent();
+        waiting.registry().reregister_with(&mut ours, Token(1), READABLE, Trigger::OneShot).unwrap();
+        assert!(waiting.wait_one(1).is_readable());
+        waiting.assert_silent();
+        drain(&mut ours);
+        let both = READABLE | WRITABLE;
+        waiting.registry().reregister_with(&mut ours, Token(1), both, Trigger::OneShot).unwrap();
+    }
+    drop(theirs);
+    let event = waiting.wait_one(1);
+    assert!(event.is_readable() && event.is_writable());
+    waiting.assert_silent();
+}
+
 pub fn the_trigger_belongs_to_the_registration(backend: Backend) {
     let mut waiting = Waiting::with(backend);
     let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
@@ -176,6 +199,13 @@ pub fn reregistering_replaces_token_interest_and_trigger(backend: Backend) {
     let event = waiting.wait_one(2);
     assert!(event.is_writable() && !event.is_readable());
     waiting.assert_silent();
+    waiting.registry().reregister_with(&mut ours, Token(3), READABLE, Trigger::OneShot).unwrap();
+    waiting.wait_one(3);
+    waiting.assert_silent();
+    waiting.registry().reregister_with(&mut ours, Token(4), READABLE, Trigger::Level).unwrap();
+    for _ in 0..3 {
+        waiting.wait_one(4);
+    }
 }
 
 pub fn only_what_was_asked_for_is_told(backend: Backend) {

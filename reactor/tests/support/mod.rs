@@ -26,6 +26,11 @@ pub fn backends() -> impl Iterator<Item = Backend> {
     Backend::available().iter().copied().filter(|&backend| backend != Backend::Auto)
 }
 
+/// Whether this machine lets a test use it; if not, says why.
+pub fn is_available(backend: Backend) -> bool {
+    backend.resolve().map_err(|why| eprintln!("skipped: {why}")).is_ok()
+}
+
 /// A poll and its events.
 pub struct Waiting {
     pub poll: Poll,

@@ -36,7 +36,8 @@ use super::{Rearm, Registration};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
-use crate::sys::{self, Bell};
+use crate::readiness::waker::WakerFd;
+use crate::sys;
 
 /// How long an edge of a raw descriptor rests before it may fire again.
 const REST: Duration = Duration::from_millis(1);
@@ -50,7 +51,7 @@ pub(crate) struct WatchList {
     /// Told when a wait has left the kernel.
     left: Condvar,
     /// Part of every wait, never reported.
-    interruption: Bell,
+    interruption: WakerFd,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ pub(super) fn wanted(interest: Interest) -> u32 {
 impl WatchList {
     pub(crate) fn new() -> io::Result<WatchList> {
         let (state, left) = (Mutex::default(), Condvar::new());
-        Ok(WatchList { state, left, interruption: Bell::new()? })
+        Ok(WatchList { state, left, interruption: WakerFd::new()? })
     }
 
     /// The descriptor to include in every wait.
@@ -169,7 +170,7 @@ impl WatchList {
         let armed = watch.armed | (wanted(direction) & wanted(watch.registration.interest));
         if watch.registration.trigger == Trigger::Edge && armed != watch.armed {
             watch.armed = armed;
-            // It fails only when the counter is full, and then it is readable, which is all that an interruption needs.
+            // What could fail is the interruption, and an eventfd that is open has no reason to.
             let _ = self.changed(&mut state, fd.as_raw_fd());
         }
     }
@@ -223,7 +224,7 @@ impl WatchList {
     fn changed(&self, state: &mut State, fd: RawFd) -> io::Result<()> {
         state.note(fd);
         if state.waiting && !mem::replace(&mut state.interrupted, true) {
-            self.interruption.add()?;
+            self.interruption.write()?;
         }
         Ok(())
     }
