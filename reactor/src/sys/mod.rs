@@ -12,22 +12,10 @@ macro_rules! syscall {
     }};
 }
 
-/// The descriptor traits of a type whose field `inner` owns its descriptor, and those of conversion to the standard library's
-/// type, if it has one. They are here for the one among them whose signature is unsafe.
+/// The traits by which a type whose field `inner` owns its descriptor is made of one and turned into one, or into the standard
+/// library's type, if it has one. They are here for the one among them whose signature is unsafe.
 macro_rules! descriptor_traits {
     ($owner:ident) => {
-        impl std::os::fd::AsFd for $owner {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.inner.as_fd()
-            }
-        }
-
-        impl std::os::fd::AsRawFd for $owner {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.inner.as_fd().as_raw_fd()
-            }
-        }
-
         impl std::os::fd::IntoRawFd for $owner {
             fn into_raw_fd(self) -> std::os::fd::RawFd {
                 std::os::fd::OwnedFd::from(self).into_raw_fd()

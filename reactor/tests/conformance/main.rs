@@ -53,6 +53,8 @@ macro_rules! conformance {
                     reregistering_replaces_token_interest_and_trigger,
                     only_what_was_asked_for_is_told,
                     a_raw_descriptor_has_all_three_triggers,
+                    an_edge_read_past_us_by_its_number_is_told_again,
+                    an_edge_for_room_whose_number_was_asked_for_is_silent,
                     no_edge_is_lost_in_a_long_conversation;
                 registrations:
                     a_second_registration_is_refused_by_name,
