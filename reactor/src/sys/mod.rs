@@ -78,6 +78,8 @@ mod kqueue;
 mod pipes;
 #[cfg(has_polling)]
 mod poller;
+#[cfg(has_io_uring)]
+mod ring;
 mod sockets;
 mod waiting;
 mod waking;
@@ -93,6 +95,8 @@ pub(crate) use kqueue::*;
 pub(crate) use pipes::*;
 #[cfg(has_polling)]
 pub(crate) use poller::poller_add;
+#[cfg(has_io_uring)]
+pub(crate) use ring::{Completion, Entrance, Ring, forks};
 pub(crate) use sockets::*;
 pub use waiting::Event;
 pub(crate) use waiting::*;

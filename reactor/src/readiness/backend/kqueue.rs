@@ -31,7 +31,7 @@
 //!    beside other interests unheard. Test: `priority_is_heard_or_refused`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -144,9 +144,9 @@ impl Kqueue {
     }
 }
 
-impl AsRawFd for Kqueue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.kqueue.as_raw_fd()
+impl AsFd for Kqueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kqueue.as_fd()
     }
 }
 

@@ -36,7 +36,7 @@ use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
 use crate::sys::{self, Bell};
 
-/// How long an edge of a raw descriptor rests before it may fire again, and whoever was reported for nothing.
+/// How long an edge of a raw descriptor rests before it may fire again.
 const REST: Duration = Duration::from_millis(1);
 
 /// What comes unasked, and cannot be masked.
@@ -57,7 +57,7 @@ struct State {
     slots: Vec<Slot>,
     /// The descriptors whose slots say `changed`.
     changed: Vec<RawFd>,
-    /// Those that rest, and until when. All rest equally long, so the first to end is in front.
+    /// Raw descriptors whose edges rest, and until when. All rest equally long, so the first to end is in front.
     resting: VecDeque<(Instant, RawFd)>,
     /// A thread is in the kernel.
     waiting: bool,
@@ -265,7 +265,7 @@ impl Delivery<'_> {
     }
 }
 
-/// What it takes where the kernel's copy reports a descriptor once, and perhaps for nothing.
+/// What it takes where the kernel's copy reports a descriptor once.
 #[cfg(has_polling)]
 impl Delivery<'_> {
     /// What `fd` was armed for when the kernel was asked; none if that is no longer to be believed.
@@ -279,11 +279,6 @@ impl Delivery<'_> {
     /// `fd` was reported: it is handed over again before the next wait.
     pub(super) fn spend(&mut self, fd: RawFd) {
         self.0.note(fd);
-    }
-
-    /// `fd` was reported for nothing, and at once would be again: it is handed over after [`REST`].
-    pub(super) fn rest(&mut self, fd: RawFd) {
-        self.0.rest(fd);
     }
 }
 
@@ -326,7 +321,7 @@ impl State {
             let Some(watch) = self.watch(fd) else { continue };
             if watch.rests_until == Some(end) {
                 watch.rests_until = None;
-                watch.wake_up();
+                watch.armed = wanted(watch.registration.interest);
                 self.note(fd);
             }
         }
@@ -354,14 +349,6 @@ impl Watch {
         match sys::poll(&mut all, Some(Duration::ZERO)) {
             Ok(_) => flags | (sys::poll_answer(&all[0]) & !sys::INVALID),
             Err(_) => flags, // what is known is told
-        }
-    }
-
-    /// After a rest. The edge of a raw descriptor may fire again, whatever it told.
-    fn wake_up(&mut self) {
-        let Registration { interest, trigger, rearm, .. } = self.registration;
-        if trigger == Trigger::Edge && rearm == Rearm::ByTime {
-            self.armed = wanted(interest);
         }
     }
 
