@@ -13,8 +13,9 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 25] = [
+const CONDITIONS: [(&str, &str); 26] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
+    ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
@@ -46,6 +47,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
     match system {
         "linux" | "android" => &[
             "has_epoll",
+            "has_io_uring",
             "has_polling",
             "has_eventfd",
             "has_timerfd",
@@ -132,6 +134,16 @@ fn offered_by(system: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether the `io-uring` crate knows this kind of processor. (The same list decides in Cargo.toml whether it is needed.)
+fn knows_io_uring(system: &str) -> bool {
+    let processor = env::var("CARGO_CFG_TARGET_ARCH").expect("Cargo names the target");
+    system == "linux" && ["x86_64", "aarch64", "riscv64", "loongarch64", "powerpc64"].contains(&&*processor)
+}
+
+fn given_feature(name: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"))).is_some()
+}
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for condition in
@@ -144,6 +156,9 @@ fn main() {
     let mut offered = if given("reactor_only_posix") { Vec::new() } else { offered_by(&system).to_vec() };
     if given("reactor_force_kqueue") && !offered.contains(&"has_kqueue") {
         offered.extend(["has_kqueue", "has_evfilt_user"]);
+    }
+    if !given_feature("io-uring") || !knows_io_uring(&system) {
+        offered.retain(|condition| *condition != "has_io_uring");
     }
     for condition in offered {
         println!("cargo::rustc-cfg={condition}");

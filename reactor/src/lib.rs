@@ -29,6 +29,8 @@ pub mod event_loop;
 pub mod guide;
 pub mod net;
 pub mod readiness;
+#[cfg(feature = "sim")]
+pub mod simulation;
 pub mod unix;
 
 pub use error::{Error, errno};

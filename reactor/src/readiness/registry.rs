@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use super::backend::{AnySelector, Backend, Rearm, Registration, Selector};
+use super::backend::{AnySelector, Backend, Callers, Rearm, Registration, Selector};
 use super::event::Source;
 use super::{Interest, Token, Trigger};
 
@@ -30,7 +30,7 @@ pub struct Registry {
 
 impl Registry {
     pub(super) fn new(backend: Backend) -> io::Result<Registry> {
-        Ok(Registry { selector: Arc::new(backend.open()?), trigger: Trigger::Edge })
+        Ok(Registry { selector: Arc::new(backend.open(Callers::AnyThread)?), trigger: Trigger::Edge })
     }
 
     /// Starts to watch `source`: each event for it carries `token`. The trigger is [`Trigger::Edge`], and what is ready

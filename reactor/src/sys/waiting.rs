@@ -66,6 +66,9 @@ mod flags {
     pub(crate) const LIO: u32 = 1 << 17;
     /// poll(2) only: the number is no open descriptor.
     pub(crate) const INVALID: u32 = libc::POLLNVAL as u32;
+    /// What a wake-up for urgent data says besides `PRI`, and a poll never answers for a socket.
+    #[cfg(has_io_uring)]
+    pub(crate) const RDBAND: u32 = libc::POLLRDBAND as u32;
 }
 pub(crate) use flags::*;
 

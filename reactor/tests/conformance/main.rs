@@ -22,7 +22,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -45,11 +47,14 @@ macro_rules! conformance {
                     a_level_is_told_on_every_wait,
                     a_level_for_room_is_told_on_every_wait,
                     a_one_shot_is_told_once_until_it_is_loaded_again,
+                    a_one_shot_for_both_directions_is_told_once,
                     the_trigger_belongs_to_the_registration,
                     reregistering_tells_again_what_is_ready,
                     reregistering_replaces_token_interest_and_trigger,
                     only_what_was_asked_for_is_told,
                     a_raw_descriptor_has_all_three_triggers,
+                    an_edge_read_past_us_by_its_number_is_told_again,
+                    an_edge_for_room_whose_number_was_asked_for_is_silent,
                     no_edge_is_lost_in_a_long_conversation;
                 registrations:
                     a_second_registration_is_refused_by_name,
@@ -169,3 +174,5 @@ conformance!(epoll, Backend::Epoll);
 conformance!(kqueue, Backend::Kqueue);
 #[cfg(has_polling)]
 conformance!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+conformance!(io_uring, Backend::IoUring);
