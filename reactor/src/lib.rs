@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `sys`, `clock` | how do we ask the kernel, and what time is it? |
 //! | [`readiness`] | layer 1: who is ready? (mio's vocabulary) |
-//! | [`net`], [`unix`] | nonblocking sockets, raw descriptors |
+//! | [`net`], [`unix`] | nonblocking sockets, pipes, raw descriptors |
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
