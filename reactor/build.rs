@@ -9,6 +9,9 @@
 //!   `libc` crate that declares what the BSDs have; `tests/kqueue/run` makes one.
 //! * `--cfg reactor_only_posix` takes a system for one without a row, so that what replaces a missing system call can be run
 //!   where it is not missing.
+//!
+//! And two are other crates', for their own tests: they make mio and polling use poll(2) where there is better. Our benchmarks
+//! do so to compare on the same kernel interface (`benches/readiness`). A poller of polling is no descriptor then.
 
 use std::env;
 
@@ -33,6 +36,14 @@ const CONDITIONS: [(&str, &str); 19] = [
     ("has_sendfile_bsd", "sendfile(2) as FreeBSD has it: what was sent is an argument of its own"),
     ("has_sendfile_darwin", "sendfile(2) as Darwin has it: what was sent replaces the length"),
     ("has_sa_len", "addresses begin with their length"),
+];
+
+/// What is given from outside.
+const FOR_TESTS: [&str; 4] = [
+    "reactor_force_kqueue",
+    "reactor_only_posix",
+    "mio_unsupported_force_poll_poll",
+    "polling_test_poll_backend",
 ];
 
 /// The rows.
@@ -111,9 +122,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for condition in
-        CONDITIONS.map(|(name, _)| name).into_iter().chain(["reactor_force_kqueue", "reactor_only_posix"])
-    {
+    for condition in CONDITIONS.map(|(name, _)| name).into_iter().chain(FOR_TESTS) {
         println!("cargo::rustc-check-cfg=cfg({condition})");
     }
     let system = env::var("CARGO_CFG_TARGET_OS").expect("Cargo names the target");
@@ -121,6 +130,9 @@ fn main() {
     let mut offered = if given("reactor_only_posix") { Vec::new() } else { offered_by(&system).to_vec() };
     if given("reactor_force_kqueue") && !offered.contains(&"has_kqueue") {
         offered.extend(["has_kqueue", "has_evfilt_user"]);
+    }
+    if given("polling_test_poll_backend") {
+        offered.retain(|&condition| condition != "has_polling");
     }
     for condition in offered {
         println!("cargo::rustc-cfg={condition}");
