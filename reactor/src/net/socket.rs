@@ -13,6 +13,7 @@ use crate::sys::{self, RawAddress};
 pub(super) struct Socket(OwnedFd);
 
 impl AsFd for Socket {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -209,6 +210,7 @@ pub(crate) use write_by_reference;
 macro_rules! source {
     ($source:ident) => {
         impl $crate::event::Source for $source {
+            #[inline]
             fn register(
                 &mut self,
                 registry: &$crate::Registry,
@@ -219,6 +221,7 @@ macro_rules! source {
                 registry.add(std::os::fd::AsFd::as_fd(self), token, interests, rearm)
             }
 
+            #[inline]
             fn reregister(
                 &mut self,
                 registry: &$crate::Registry,
@@ -229,6 +232,7 @@ macro_rules! source {
                 registry.change(std::os::fd::AsFd::as_fd(self), token, interests, rearm)
             }
 
+            #[inline]
             fn deregister(&mut self, registry: &$crate::Registry) -> std::io::Result<()> {
                 registry.remove(std::os::fd::AsFd::as_fd(self))
             }

@@ -17,12 +17,14 @@ macro_rules! syscall {
 macro_rules! descriptor_traits {
     ($owner:ident) => {
         impl std::os::fd::AsFd for $owner {
+            #[inline]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.inner.as_fd()
             }
         }
 
         impl std::os::fd::AsRawFd for $owner {
+            #[inline]
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 self.inner.as_fd().as_raw_fd()
             }
