@@ -11,16 +11,14 @@ pub(crate) fn to_millis(timeout: Duration) -> i32 {
     i32::try_from(up.as_millis()).unwrap_or(i32::MAX)
 }
 
-/// What one system call can wait for on every kernel: 24.8 days, the milliseconds in an `i32`.
-const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
-
-/// Splits a timeout into what the next system call waits for and what is left for those after it.
+/// The timeout in milliseconds if they say it exactly, as they do of most timeouts, zero among them.
 #[inline]
-pub(crate) fn split(timeout: Option<Duration>) -> (Option<Duration>, Duration) {
-    match timeout {
-        None => (None, Duration::ZERO),
-        Some(timeout) => (Some(timeout.min(LONGEST_WAIT)), timeout.saturating_sub(LONGEST_WAIT)),
+pub(crate) fn whole_millis(timeout: Duration) -> Option<i32> {
+    let (seconds, beyond) = (i32::try_from(timeout.as_secs()).ok()?, timeout.subsec_nanos());
+    if beyond % 1_000_000 != 0 {
+        return None;
     }
+    seconds.checked_mul(1000)?.checked_add((beyond / 1_000_000) as i32)
 }
 
 /// When a wait is over that takes several rounds through the kernel.
@@ -63,21 +61,13 @@ mod tests {
             }
         }
 
-        /// However long a timeout is, the rounds it is split into add up to it, and each is one the kernel can wait.
+        /// Whole milliseconds are those that rounding leaves alone, as far as they can be counted.
         #[test]
-        fn the_parts_of_a_timeout_add_up_to_it(seconds in 0u64..100_000_000, nanos in 0u32..1_000_000_000) {
+        fn what_milliseconds_say_exactly_is_not_rounded(seconds in 0u64..4_000_000, nanos in 0u32..1_000_000_000) {
             let timeout = Duration::new(seconds, nanos);
-            let (mut sum, mut left) = (Duration::ZERO, timeout);
-            loop {
-                let (now, later) = split(Some(left));
-                prop_assert!(now.is_some_and(|now| now <= LONGEST_WAIT));
-                sum += now.unwrap_or_default();
-                if later.is_zero() {
-                    break;
-                }
-                left = later;
-            }
-            prop_assert_eq!(sum, timeout);
+            let rounded = Duration::from_millis(to_millis(timeout) as u64);
+            prop_assert_eq!(whole_millis(timeout), (rounded == timeout).then_some(to_millis(timeout)));
+            prop_assert_eq!(whole_millis(rounded), Some(to_millis(timeout)));
         }
     }
 
@@ -86,11 +76,11 @@ mod tests {
         assert_eq!(to_millis(Duration::ZERO), 0);
         assert_eq!(to_millis(Duration::from_nanos(1)), 1);
         assert_eq!(to_millis(Duration::MAX), i32::MAX);
+        assert_eq!(whole_millis(Duration::from_secs(u64::MAX)), None);
     }
 
     #[test]
     fn no_timeout_and_one_beyond_the_clock_are_for_ever() {
-        assert_eq!(split(None), (None, Duration::ZERO));
         assert_eq!(Deadline::after(None).left(), None);
         assert_eq!(Deadline::after(Some(Duration::MAX)).left(), None);
         assert!(!Deadline::after(Some(Duration::MAX)).is_over());

@@ -20,7 +20,7 @@ pub(crate) fn is_always_ready(fd: BorrowedFd<'_>) -> io::Result<bool> {
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Ok(true),
         // Only the driver knows (a terminal can be waited for, the null device cannot), and only epoll passes it on.
         libc::S_IFCHR => {
-            match epoll_set(&epoll_create()?, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), Event::new(0, 0)) {
+            match epoll_set(&epoll_create()?, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &Event::new(0, 0)) {
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(true),
                 result => result.map(|()| false),
             }
@@ -40,6 +40,7 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 /// The number may have been closed: the only harm a stale number can do in the calls of this crate is an error (`EBADF`)
 /// or, if the number was given out again, a system call on the wrong descriptor, which the owners prevent by
 /// deregistering before they close.
+#[inline]
 pub(crate) fn borrow<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));

@@ -23,6 +23,7 @@ pub(super) struct AlwaysReady {
 
 impl AlwaysReady {
     /// Makes a stand-in for `fd` and registers that.
+    #[cold]
     pub(super) fn register(
         &self,
         fd: BorrowedFd<'_>,
@@ -41,6 +42,7 @@ impl AlwaysReady {
     }
 
     /// Does to the stand-in what is to be done to `fd`.
+    #[cold]
     pub(super) fn reregister(
         &self,
         fd: BorrowedFd<'_>,
@@ -53,6 +55,7 @@ impl AlwaysReady {
     }
 
     /// Closes the stand-in, which has no duplicate: that deregisters it.
+    #[cold]
     pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         match self.remove(fd.as_raw_fd()) {
             Some(_) => Ok(()),
@@ -64,8 +67,13 @@ impl AlwaysReady {
     #[inline]
     pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
         if self.count.load(Ordering::Relaxed) != 0 {
-            self.remove(fd.as_raw_fd());
+            self.close(fd.as_raw_fd());
         }
+    }
+
+    #[cold]
+    fn close(&self, fd: RawFd) {
+        drop(self.remove(fd));
     }
 
     fn remove(&self, fd: RawFd) -> Option<EventFd> {
