@@ -16,11 +16,14 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 19] = [
+const CONDITIONS: [(&str, &str); 26] = [
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
+    ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
+    ("has_evfilt_aio", "kqueue: asynchronous I/O with files tells of its end"),
+    ("has_evfilt_lio", "kqueue: so does a list of it"),
     ("has_polling", "the `polling` crate's poller is a descriptor: epoll, kqueue or an event port"),
     ("has_eventfd", "eventfd(2)"),
     ("has_timerfd", "timerfd_create(2)"),
@@ -35,6 +38,10 @@ const CONDITIONS: [(&str, &str); 19] = [
     ("has_sendfile_linux", "sendfile(2) as Linux has it: the offset moves"),
     ("has_sendfile_bsd", "sendfile(2) as FreeBSD has it: what was sent is an argument of its own"),
     ("has_sendfile_darwin", "sendfile(2) as Darwin has it: what was sent replaces the length"),
+    ("has_abstract_addresses", "Unix sockets may have names outside of the file system"),
+    ("has_ipv6_join_group", "IPV6_JOIN_GROUP, as POSIX calls what Linux calls IPV6_ADD_MEMBERSHIP"),
+    ("lacks_so_reuseport", "several sockets cannot listen at one address"),
+    ("has_enonet", "ENONET, an error of accept(2)"),
     ("has_sa_len", "addresses begin with their length"),
 ];
 
@@ -51,6 +58,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
     match system {
         "linux" | "android" => &[
             "has_epoll",
+            "has_io_uring",
             "has_polling",
             "has_eventfd",
             "has_timerfd",
@@ -60,17 +68,22 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_linux",
+            "has_abstract_addresses",
+            "has_enonet",
         ],
         "freebsd" => &[
             "has_kqueue",
             "has_polling",
             "has_evfilt_user",
+            "has_evfilt_aio",
+            "has_evfilt_lio",
             "has_ppoll",
             "has_pollrdhup",
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "dragonfly" => &[
@@ -78,11 +91,13 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_ppoll",
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
             "has_sendfile_bsd",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         // ppoll(2) and EVFILT_USER are younger than the releases in use (NetBSD 10).
@@ -92,6 +107,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         // So is EVFILT_USER here (OpenBSD 7.7).
@@ -103,6 +119,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_pselect_of_any_size",
             "has_socket_flags",
             "has_msg_nosignal",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
         "macos" | "ios" | "tvos" | "visionos" | "watchos" => &[
@@ -110,14 +127,32 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_pselect_extsn",
             "has_so_nosigpipe_only",
             "has_sendfile_darwin",
+            "has_ipv6_join_group",
             "has_sa_len",
         ],
-        "illumos" | "solaris" => &["has_polling", "has_socket_flags", "has_msg_nosignal"],
+        "illumos" | "solaris" => &[
+            "has_polling",
+            "has_socket_flags",
+            "has_msg_nosignal",
+            "has_ipv6_join_group",
+            "lacks_so_reuseport",
+        ],
         _ => &[],
     }
+}
+
+/// Whether the `io-uring` crate knows this kind of processor. (The same list decides in Cargo.toml whether it is needed.)
+fn knows_io_uring(system: &str) -> bool {
+    let processor = env::var("CARGO_CFG_TARGET_ARCH").expect("Cargo names the target");
+    system == "linux" && ["x86_64", "aarch64", "riscv64", "loongarch64", "powerpc64"].contains(&&*processor)
+}
+
+fn given_feature(name: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"))).is_some()
 }
 
 fn main() {
@@ -132,7 +167,10 @@ fn main() {
         offered.extend(["has_kqueue", "has_evfilt_user"]);
     }
     if given("polling_test_poll_backend") {
-        offered.retain(|&condition| condition != "has_polling");
+        offered.retain(|condition| *condition != "has_polling");
+    }
+    if !given_feature("io-uring") || !knows_io_uring(&system) {
+        offered.retain(|condition| *condition != "has_io_uring");
     }
     for condition in offered {
         println!("cargo::rustc-cfg={condition}");

@@ -14,6 +14,7 @@
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 #[cfg(not(unix))]
@@ -28,9 +29,11 @@ pub mod event_loop;
 pub mod guide;
 pub mod net;
 pub mod readiness;
+#[cfg(feature = "sim")]
+pub mod simulation;
 pub mod unix;
 
-pub use error::Error;
+pub use error::{Error, errno};
 pub use readiness::{Backend, Events, Interest, Poll, Registered, Registry, Token, Trigger, Waker, event};
 
 pub mod features {

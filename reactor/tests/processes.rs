@@ -19,7 +19,7 @@ const ROLE: &str = "EVENT_LOOP_TEST_ALONE";
 
 /// Runs `body` in a process in which nothing else runs: this executable again, told to run the test of this name only.
 fn alone(name: &str, backend: Backend, environment: &[(&str, &str)], body: impl FnOnce()) {
-    let name = format!("{backend}::{name}");
+    let name = format!("{}::{name}", backend.name().replace('-', "_"));
     if std::env::var(ROLE).is_ok_and(|role| role == name) {
         return body();
     }
@@ -211,7 +211,9 @@ macro_rules! tests {
         $(
             #[test]
             fn $test() {
-                super::$test($backend);
+                if super::support::is_available($backend) {
+                    super::$test($backend);
+                }
             }
         )*
     };
@@ -237,5 +239,11 @@ macro_rules! processes {
 // A new backend is one more line.
 processes!(select, Backend::Select);
 processes!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 processes!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+processes!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 processes!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+processes!(io_uring, Backend::IoUring);

@@ -212,7 +212,7 @@ impl<T: FnMut(Told<'_>)> Protocol for Conversation<T> {
 /// What the kernel said to an attempt to connect; to a loop's limit it said nothing.
 fn why_not_connected(reason: &CloseReason) -> io::Error {
     match reason {
-        CloseReason::Io(error) => match error.raw_os_error() {
+        CloseReason::Io(error) => match reactor::errno(error) {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(error.kind(), error.to_string()),
         },

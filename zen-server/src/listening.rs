@@ -164,16 +164,7 @@ fn addresses_of(host: &str) -> Result<Vec<IpAddr>, String> {
 
 /// The machine has no such address, or not this family of addresses.
 fn is_lacking(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable || os_code(error) == Some(libc::EAFNOSUPPORT)
-}
-
-/// The kernel's code, which may ride inside an explanation.
-fn os_code(error: &io::Error) -> Option<i32> {
-    let inner = || match error.get_ref()?.downcast_ref()? {
-        reactor::Error::Socket { source, .. } => source.raw_os_error(),
-        _ => None,
-    };
-    error.raw_os_error().or_else(inner)
+    error.kind() == io::ErrorKind::AddrNotAvailable || reactor::errno(error) == Some(libc::EAFNOSUPPORT)
 }
 
 /// The error, and what most likely helps.

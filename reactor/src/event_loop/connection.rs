@@ -9,6 +9,7 @@ use super::outside::{Due, Outside};
 use super::protocol::{CloseReason, ConnectionId, Limit, Protocol, Timeout};
 use super::session::{Demand, Session};
 use super::timer::Timer;
+use crate::error::in_call;
 use crate::readiness::Interest;
 use crate::readiness::backend::Selector;
 use crate::sys;
@@ -151,7 +152,7 @@ impl<P: Protocol> Connection<P> {
         if !self.session.state.wants_input() {
             return self.ready_in_vain(flags);
         }
-        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+        match sys::receive(self.socket.as_fd(), &mut driver.input) {
             Ok(0) => self.session.end(&mut driver.output, outside),
             Ok(received) => {
                 self.stamp = outside.epoch;
@@ -169,7 +170,10 @@ impl<P: Protocol> Connection<P> {
                 }
             }
             Err(error) if readiness::is_passing(&error) => self.set(UNREAD),
-            Err(error) => return CloseReason::of_error(error, self.session.state.queued()).into(),
+            Err(error) => {
+                let error = in_call("recv", self.socket.as_fd())(error);
+                return CloseReason::of_error(error, self.session.state.queued()).into();
+            }
         }
         self.settle(driver, outside)
     }
@@ -271,7 +275,7 @@ impl<P: Protocol> Connection<P> {
         match error.kind() {
             io::ErrorKind::WouldBlock => self.set(BLOCKED | REFUSED),
             _ if readiness::is_passing(&error) => {}
-            _ => return Err(error),
+            _ => return Err(in_call("send", self.socket.as_fd())(error)),
         }
         Ok(false)
     }
@@ -402,8 +406,10 @@ impl<P: Protocol> Connection<P> {
         driver: &mut Readiness,
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
+        let failed = |call, error| CloseReason::Io(in_call(call, self.socket.as_fd())(error)).into();
         match sys::take_error(self.socket.as_fd()) {
-            Ok(Some(error)) | Err(error) => return CloseReason::Io(error).into(),
+            Ok(Some(error)) => return failed("connect", error),
+            Err(error) => return failed("getsockopt(SO_ERROR)", error),
             Ok(None) => {}
         }
         match sys::peer_address(self.socket.as_fd()) {
@@ -411,7 +417,7 @@ impl<P: Protocol> Connection<P> {
             Err(error) if error.kind() == io::ErrorKind::NotConnected && flags & sys::HUP == 0 => {
                 return Verdict::Keep;
             }
-            Err(error) => return CloseReason::Io(error).into(),
+            Err(error) => return failed("getpeername", error),
         }
         self.clear(CONNECTING | BLOCKED);
         outside.drop_deadline(&mut self.session.state);
@@ -444,8 +450,9 @@ impl<P: Protocol> Connection<P> {
 
     /// Throws away one share of what the peer still sends.
     fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
-        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+        match sys::receive(self.socket.as_fd(), &mut driver.input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
+            Err(error) if readiness::is_passing(&error) => Verdict::Again,
             Ok(0) | Err(_) => self.session.orderly_reason().into(),
             Ok(received) => {
                 let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);

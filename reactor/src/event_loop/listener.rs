@@ -155,26 +155,30 @@ pub(crate) enum AcceptError {
     Rest,
 }
 
+/// What concerns only the connection that was to be accepted: accept(2), "ERRORS". Linux passes the new socket's own network
+/// errors through it, and says to treat them like EAGAIN, by trying again.
+const OF_THE_NEWCOMER: &[i32] = &[
+    libc::EINTR,
+    libc::ECONNABORTED,
+    libc::EPROTO,
+    libc::EPERM,
+    libc::ENETDOWN,
+    libc::ENOPROTOOPT,
+    libc::EHOSTDOWN,
+    #[cfg(has_enonet)]
+    libc::ENONET,
+    libc::EHOSTUNREACH,
+    libc::EOPNOTSUPP,
+    libc::ENETUNREACH,
+];
+
 impl AcceptError {
-    /// Which it is: accept(2), "ERRORS". Linux passes the new socket's own network errors through it, and says to treat them
-    /// like EAGAIN, by trying again.
+    /// Which it is.
     pub(crate) fn of(error: &io::Error) -> AcceptError {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => AcceptError::Nobody,
-            Some(
-                libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::EPERM
-                | libc::ENETDOWN
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::EOPNOTSUPP
-                | libc::ENETUNREACH,
-            ) => AcceptError::Skip,
             Some(libc::EMFILE | libc::ENFILE) => AcceptError::NoDescriptors,
+            Some(code) if OF_THE_NEWCOMER.contains(&code) => AcceptError::Skip,
             _ => AcceptError::Rest,
         }
     }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use super::outside::{Mail, Receiver};
 use super::protocol::{ConnectionId, Protocol};
 use super::reactor::Reactor;
-use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
-use crate::readiness::waker::WakerFd;
-use crate::readiness::{Interest, Trigger};
+use crate::readiness::Waker;
+use crate::readiness::backend::AnySelector;
 
 /// A function that another thread wants the loop to run.
 pub(crate) type Run<P> = Box<dyn FnOnce(&mut Reactor<P>) + Send>;
@@ -30,8 +29,7 @@ pub(crate) struct Mailbox<P: Protocol> {
     capacity: usize,
     /// Whether the bell rang and the loop has not looked since: one system call wakes for many letters.
     rung: AtomicBool,
-    bell: WakerFd,
-    selector: Arc<AnySelector>,
+    bell: Waker,
 }
 
 struct Letters<P: Protocol> {
@@ -42,11 +40,9 @@ struct Letters<P: Protocol> {
 
 impl<P: Protocol> Mailbox<P> {
     pub(crate) fn new(selector: Arc<AnySelector>, key: u64, capacity: usize) -> io::Result<Mailbox<P>> {
-        let bell = WakerFd::new()?;
-        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
-        selector.register(bell.fd(), Registration { key, interest, trigger, rearm })?;
+        let bell = Waker::of(selector, key)?;
         let letters = Mutex::new(Letters { queue: VecDeque::new(), closed: false });
-        Ok(Mailbox { letters, capacity, rung: AtomicBool::new(false), bell, selector })
+        Ok(Mailbox { letters, capacity, rung: AtomicBool::new(false), bell })
     }
 
     fn post(&self, letter: Letter<P>) -> Result<(), Letter<P>> {
@@ -58,8 +54,8 @@ impl<P: Protocol> Mailbox<P> {
         letters.queue.push_back(letter);
         drop(letters);
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // An eventfd that was opened cannot refuse a write other than by being full, which the waker handles.
-            let _ = self.selector.wake(&self.bell);
+            // A waker that was made cannot refuse other than by being full, which it handles.
+            let _ = self.bell.wake();
         }
         Ok(())
     }
@@ -175,6 +171,7 @@ mod tests {
     use super::*;
     use crate::event_loop::{Context, Protocol};
     use crate::readiness::Backend;
+    use crate::readiness::backend::{Callers, Selector};
 
     struct Silent;
 
@@ -186,7 +183,7 @@ mod tests {
     }
 
     fn mailbox(capacity: usize) -> (Arc<AnySelector>, Handle<Silent>) {
-        let selector = Arc::new(Backend::Auto.open().unwrap());
+        let selector = Arc::new(Backend::Auto.open(Callers::OneThread).unwrap());
         let mailbox = Mailbox::new(Arc::clone(&selector), 7, capacity).unwrap();
         (selector, Handle::new(Arc::new(mailbox)))
     }

@@ -27,6 +27,7 @@ use super::source::Watched;
 use super::spawner::Spawner;
 use super::timer::Timer;
 use crate::clock;
+use crate::error::Error;
 use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
@@ -216,7 +217,9 @@ impl<P: Protocol + 'static> Reactor<P> {
         let began = self.measure_waits.then(clock::now);
         match self.driver.selector.wait(&mut self.batch, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.batch.clear(),
-            result => result?,
+            result => result.map_err(|source| {
+                Error::Wait { backend: self.driver.selector.backend().name(), source }.into_io()
+            })?,
         }
         self.outside.forget_now();
         if let Some(began) = began {
@@ -489,6 +492,13 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.connections.len()
     }
 
+    /// How many timers run: those of the protocols and of the program, and the loop's own. An idle loop without connections has
+    /// none.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.outside.wheel.len()
+    }
+
     /// The backend in use, never [`Backend::Auto`].
     #[must_use]
     pub fn backend(&self) -> Backend {
@@ -537,6 +547,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 impl<P: Protocol> Drop for Reactor<P> {
     fn drop(&mut self) {
         self.mailbox.close();
+        let _ = self.driver.selector.let_go(); // all that it watches is closed next; there is nobody to tell
         while self.spawner.next().is_some() {} // a protocol that waits there may hold the spawner, and so itself
     }
 }

@@ -5,6 +5,7 @@
 //! | [`the_turn`] | whoever wants to know what happens when, and why in this order |
 //! | [`coming_from`] | whoever knows mio, tokio, asyncio or calloop, and is about to be surprised |
 //! | [`choosing_a_backend`] | whoever asks what select, poll and epoll have to do with it |
+//! | [`what_is_told`] | whoever wants to know what an event says, of which state, and how often |
 //!
 //! All code in it is compiled and run with the tests.
 
@@ -16,3 +17,6 @@ pub mod coming_from {}
 
 #[doc = include_str!("choosing_a_backend.md")]
 pub mod choosing_a_backend {}
+
+#[doc = include_str!("what_is_told.md")]
+pub mod what_is_told {}

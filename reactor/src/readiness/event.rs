@@ -11,9 +11,8 @@
 //! }
 //! ```
 //!
-//! What each state of a source looks like on Linux to who asked for all three interests, with every backend (a test makes this
-//! table from what the kernel really tells):
-#![doc = include_str!("truth_table.md")]
+//! The guide's chapter [What is told](crate::guide::what_is_told) has tables of what each state of a source looks like with every
+//! backend, and of how often it is told with every trigger.
 
 use std::fmt;
 
@@ -65,7 +64,9 @@ impl Event {
     #[inline]
     #[must_use]
     pub fn is_write_closed(&self) -> bool {
-        self.has(sys::HUP) || (self.has(sys::OUT) && self.has(sys::ERR)) || self.flags() == sys::ERR
+        self.has(sys::HUP | sys::WRHUP)
+            || (self.has(sys::OUT) && self.has(sys::ERR))
+            || self.flags() == sys::ERR
     }
 
     /// There is priority (out-of-band) data.
@@ -117,7 +118,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// The flags of an event by their names in poll(2), whichever backend told them.
+/// The flags of an event by their names in poll(2), whichever backend told them, and what poll(2) has no name for.
 struct Flags(u32);
 
 impl fmt::Debug for Flags {
@@ -129,6 +130,7 @@ impl fmt::Debug for Flags {
             (sys::ERR, "POLLERR"),
             (sys::HUP, "POLLHUP"),
             (sys::RDHUP, "POLLRDHUP"),
+            (sys::WRHUP, "WRHUP"),
             (sys::AIO, "AIO"),
             (sys::LIO, "LIO"),
         ];

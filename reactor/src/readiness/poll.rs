@@ -121,7 +121,8 @@ impl Poll {
 }
 
 impl AsRawFd for Poll {
-    /// epoll's descriptor, to nest it in another loop. select and poll have none: -1.
+    /// epoll's descriptor, to nest it in another loop: it is readable while a source is ready. select, poll and polling have none
+    /// that says all: -1.
     ///
     /// ```
     /// use std::os::fd::AsRawFd;

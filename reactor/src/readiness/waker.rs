@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backend::{AnySelector, Rearm, Registration, Selector};
 use super::registry::Registry;
 use super::{Interest, Token, Trigger};
-use crate::sys::EventFd;
+use crate::sys::Bell;
 
 /// Ends a [`poll`](crate::Poll::poll) from another thread.
 ///
@@ -33,7 +33,16 @@ use crate::sys::EventFd;
 #[derive(Debug)]
 pub struct Waker {
     selector: Arc<AnySelector>,
-    fd: WakerFd,
+    kind: Kind,
+}
+
+/// What it is to its selector.
+#[derive(Debug)]
+enum Kind {
+    Fd(WakerFd),
+    /// kqueue has a filter for it.
+    #[cfg(has_evfilt_user)]
+    Number(usize),
 }
 
 impl Waker {
@@ -50,11 +59,20 @@ impl Waker {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
+        Waker::of(Arc::clone(registry.selector()), token.0 as u64)
+    }
+
+    /// A waker whose event carries this key.
+    pub(crate) fn of(selector: Arc<AnySelector>, key: u64) -> io::Result<Waker> {
+        #[cfg(has_evfilt_user)]
+        if let Some(kqueue) = selector.as_kqueue() {
+            let kind = Kind::Number(kqueue.add_waker(key)?);
+            return Ok(Waker { selector, kind });
+        }
         let fd = WakerFd::new()?;
         let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
-        let registration = Registration { key: token.0 as u64, interest, trigger, rearm };
-        registry.selector().register(fd.fd(), registration)?;
-        Ok(Waker { selector: Arc::clone(registry.selector()), fd })
+        selector.register(fd.fd(), Registration { key, interest, trigger, rearm })?;
+        Ok(Waker { selector, kind: Kind::Fd(fd) })
     }
 
     /// Wakes. May be called from any thread.
@@ -73,41 +91,62 @@ impl Waker {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wake(&self) -> io::Result<()> {
-        self.selector.wake(&self.fd)
+        match &self.kind {
+            Kind::Fd(fd) => self.selector.wake(fd),
+            #[cfg(has_evfilt_user)]
+            Kind::Number(number) => {
+                self.selector.as_kqueue().map_or(Ok(()), |kqueue| kqueue.trigger(*number))
+            }
+        }
     }
 }
 
 impl Drop for Waker {
     fn drop(&mut self) {
         // The descriptor has no duplicate, so all that can go wrong is that the kernel forgot it already.
-        let _ = self.selector.deregister(self.fd.fd());
+        let _ = match &self.kind {
+            Kind::Fd(fd) => self.selector.deregister(fd.fd()),
+            #[cfg(has_evfilt_user)]
+            Kind::Number(number) => {
+                self.selector.as_kqueue().map_or(Ok(()), |kqueue| kqueue.remove_waker(*number))
+            }
+        };
     }
 }
 
 /// The descriptor behind a waker: it is registered like any other source, and writing to it is what wakes.
 #[derive(Debug)]
-pub(crate) struct WakerFd(EventFd);
+pub(crate) struct WakerFd(Bell);
 
 impl WakerFd {
     pub(crate) fn new() -> io::Result<WakerFd> {
-        EventFd::new().map(WakerFd)
+        Bell::new().map(WakerFd)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.fd()
     }
 
-    /// Adds one to the counter; when it is full (after 2^64 - 2 wakes nobody drained), starts over.
+    /// Adds one to the counter, whatever signals arrive: nobody would ring a second time. When it is full (after 2^64 - 2
+    /// wakes nobody drained), starts over.
     pub(crate) fn write(&self) -> io::Result<()> {
-        match self.0.add() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.0.drain().or_else(|error| match error.kind() {
-                    io::ErrorKind::WouldBlock => Ok(()), // somebody else drained it
-                    _ => Err(error),
-                })?;
-                self.0.add()
+        loop {
+            match self.0.add() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drain()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
             }
-            result => result,
+        }
+    }
+
+    /// Sets the counter to zero, whatever signals arrive: not drained, it would end every wait to come.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        loop {
+            match self.0.drain() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()), // it is zero
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 }

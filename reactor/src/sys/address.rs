@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+#[cfg(has_abstract_addresses)]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::{self, ffi::OsStrExt};
 use std::path::Path;
@@ -39,33 +40,40 @@ impl RawAddress {
 
     pub(crate) fn inet(address: SocketAddr) -> RawAddress {
         match address {
-            SocketAddr::V4(address) => RawAddress::from_part(
-                libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: address.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
-                    sin_zero: [0; 8],
-                },
-                size_of::<libc::sockaddr_in>(),
-            ),
-            SocketAddr::V6(address) => RawAddress::from_part(
-                libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                    sin6_port: address.port().to_be(),
-                    sin6_flowinfo: address.flowinfo(),
-                    sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
-                    sin6_scope_id: address.scope_id(),
-                },
-                size_of::<libc::sockaddr_in6>(),
-            ),
+            SocketAddr::V4(address) => {
+                // SAFETY: all zeroes is a valid `sockaddr_in`.
+                let mut raw: libc::sockaddr_in = unsafe { mem::zeroed() };
+                #[cfg(has_sa_len)]
+                {
+                    raw.sin_len = size_of::<libc::sockaddr_in>() as u8;
+                }
+                raw.sin_family = libc::AF_INET as libc::sa_family_t;
+                raw.sin_port = address.port().to_be();
+                raw.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+                RawAddress::from_part(raw, size_of::<libc::sockaddr_in>())
+            }
+            SocketAddr::V6(address) => {
+                // SAFETY: all zeroes is a valid `sockaddr_in6`.
+                let mut raw: libc::sockaddr_in6 = unsafe { mem::zeroed() };
+                #[cfg(has_sa_len)]
+                {
+                    raw.sin6_len = size_of::<libc::sockaddr_in6>() as u8;
+                }
+                raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                raw.sin6_port = address.port().to_be();
+                raw.sin6_flowinfo = address.flowinfo();
+                raw.sin6_addr.s6_addr = address.ip().octets();
+                raw.sin6_scope_id = address.scope_id();
+                RawAddress::from_part(raw, size_of::<libc::sockaddr_in6>())
+            }
         }
     }
 
-    /// A path in the file system. The error says when it is too long: the kernel has room for 107 bytes (unix(7)).
+    /// A path in the file system. The error says when it is too long: the kernel has room for about a hundred bytes (unix(7)).
     pub(crate) fn unix(path: &Path) -> io::Result<RawAddress> {
         let bytes = path.as_os_str().as_bytes();
         if bytes.is_empty() || bytes.len() > LONGEST_NAME || bytes.contains(&0) {
-            let problem = "a Unix socket's path has 1 to 107 bytes and no NUL";
+            let problem = format!("a Unix socket's path has 1 to {LONGEST_NAME} bytes and no NUL");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         Ok(RawAddress::unix_name(&[bytes, &[0]].concat()))
@@ -73,10 +81,13 @@ impl RawAddress {
 
     /// What std has as the address of a Unix socket: a path, a name in the abstract namespace, or nothing.
     pub(crate) fn unix_address(address: &unix::net::SocketAddr) -> RawAddress {
-        match (address.as_pathname(), address.as_abstract_name()) {
-            (Some(path), _) => RawAddress::unix_name(&[path.as_os_str().as_bytes(), &[0]].concat()),
-            (None, Some(name)) => RawAddress::unix_name(&[&[0], name].concat()),
-            (None, None) => RawAddress::unix_name(&[]),
+        #[cfg(has_abstract_addresses)]
+        if let Some(name) = address.as_abstract_name() {
+            return RawAddress::unix_name(&[&[0], name].concat());
+        }
+        match address.as_pathname() {
+            Some(path) => RawAddress::unix_name(&[path.as_os_str().as_bytes(), &[0]].concat()),
+            None => RawAddress::unix_name(&[]),
         }
     }
 
@@ -89,7 +100,12 @@ impl RawAddress {
         for (to, from) in address.sun_path.iter_mut().zip(name) {
             *to = *from as libc::c_char;
         }
-        RawAddress::from_part(address, UNIX_NAME + name.len())
+        let length = UNIX_NAME + name.len();
+        #[cfg(has_sa_len)]
+        {
+            address.sun_len = length as u8; // at most as long as the whole
+        }
+        RawAddress::from_part(address, length)
     }
 
     pub(crate) fn family(&self) -> i32 {
@@ -126,6 +142,7 @@ impl RawAddress {
     /// "BUGS") becomes none, so that whom a stranger's name names can still be served.
     pub(crate) fn to_unix_address(&self) -> Option<unix::net::SocketAddr> {
         let address = match self.name_of_unix()? {
+            #[cfg(has_abstract_addresses)]
             [0, name @ ..] => unix::net::SocketAddr::from_abstract_name(name),
             _ => unix::net::SocketAddr::from_pathname(self.to_unix()?.unwrap_or(Path::new(""))),
         };

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::RawAddress;
+use super::bytes::NO_SIGNAL;
 use super::sockets::{option, set_option};
 
 /// recvfrom(2): a datagram and who sent it. What the buffer has no room for is lost.
@@ -31,7 +32,7 @@ fn receive_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result
 /// sendto(2), without SIGPIPE. A datagram goes as a whole or not at all.
 pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: &RawAddress) -> io::Result<usize> {
     let raw = ptr::from_ref(&to.storage).cast();
-    let (start, length, flags) = (bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL);
+    let (start, length, flags) = (bytes.as_ptr().cast(), bytes.len(), NO_SIGNAL);
     // SAFETY: `bytes` is readable and the address valid for the lengths given.
     let sent = unsafe { syscall!(sendto(fd.as_raw_fd(), start, length, flags, raw, to.length))? };
     Ok(sent as usize) // not -1, so not negative
@@ -114,9 +115,13 @@ pub(crate) fn set_membership_v6(
     group: Ipv6Addr,
     interface: u32,
 ) -> io::Result<()> {
+    #[cfg(not(has_ipv6_join_group))]
+    use libc::{IPV6_ADD_MEMBERSHIP as JOIN, IPV6_DROP_MEMBERSHIP as LEAVE};
+    #[cfg(has_ipv6_join_group)]
+    use libc::{IPV6_JOIN_GROUP as JOIN, IPV6_LEAVE_GROUP as LEAVE};
     let option = match change {
-        Membership::Join => libc::IPV6_ADD_MEMBERSHIP,
-        Membership::Leave => libc::IPV6_DROP_MEMBERSHIP,
+        Membership::Join => JOIN,
+        Membership::Leave => LEAVE,
     };
     let group = libc::in6_addr { s6_addr: group.octets() };
     let request = libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: interface };

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -11,6 +11,12 @@ use super::waiting::{poll, timespec};
 
 /// socket(2): a stream socket, nonblocking and closed on exec.
 pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
+    #[cfg(feature = "sim")]
+    {
+        if let Some(socket) = super::simulated::stream_socket(family) {
+            return socket;
+        }
+    }
     socket(family, libc::SOCK_STREAM)
 }
 
@@ -20,9 +26,10 @@ pub(crate) fn datagram_socket(family: i32) -> io::Result<OwnedFd> {
 }
 
 fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
-    unsafe { Ok(OwnedFd::from_raw_fd(syscall!(socket(family, kind, 0))?)) }
+    let socket = unsafe { OwnedFd::from_raw_fd(syscall!(socket(family, kind | AT_BIRTH, 0))?) };
+    bring_up(socket.as_fd())?;
+    Ok(socket)
 }
 
 /// socketpair(2): two Unix stream sockets connected to each other, nonblocking and closed on exec.
@@ -36,16 +43,40 @@ pub(crate) fn datagram_pair() -> io::Result<[OwnedFd; 2]> {
 }
 
 fn socket_pair(kind: i32) -> io::Result<[OwnedFd; 2]> {
-    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = kind | AT_BIRTH;
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for the two descriptors.
     unsafe { syscall!(socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()))? };
     // SAFETY: both are new and owned by nobody else.
-    Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    let pair = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    pair.iter().try_for_each(|end| bring_up(end.as_fd()))?;
+    Ok(pair)
+}
+
+/// What a socket is asked for as it is made: to be nonblocking and closed on exec.
+#[cfg(has_socket_flags)]
+const AT_BIRTH: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+#[cfg(not(has_socket_flags))]
+const AT_BIRTH: i32 = 0;
+
+/// Makes of a new descriptor what it could not be asked to be at birth. (A fork and exec in another thread, in between, would
+/// inherit it: that is why newer systems ask.)
+pub(super) fn bring_up(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if cfg!(not(has_socket_flags)) {
+        set_close_on_exec(fd)?;
+        set_nonblocking(fd, true)?;
+    }
+    #[cfg(has_so_nosigpipe_only)]
+    {
+        // A connection that was reset by now refuses (EINVAL), and so does a pipe; Rust programs ignore the signal as it is.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, 1i32);
+    }
+    Ok(())
 }
 
 /// bind(2).
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.bind(number, address.to_inet()));
     let raw = ptr::from_ref(&address.storage).cast();
     // SAFETY: the address is valid for the length given.
     unsafe { syscall!(bind(fd.as_raw_fd(), raw, address.length)) }.map(drop)
@@ -53,23 +84,29 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
 
 /// listen(2). The kernel silently cuts `backlog` to `net.core.somaxconn`.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.listen(number));
     // SAFETY: takes no pointers.
     unsafe { syscall!(listen(fd.as_raw_fd(), backlog)) }.map(drop)
 }
 
-/// accept4(2): the connection, nonblocking and closed on exec, and the peer's address.
+/// accept4(2), or accept(2) where that is missing: the connection, nonblocking and closed on exec, and the peer's address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, RawAddress)> {
+    simulated!(fd, |kernel, number| kernel.accept(number).map(|(fd, peer)| (fd, RawAddress::inet(peer))));
     let mut peer = RawAddress::empty();
-    let raw = ptr::from_mut(&mut peer.storage).cast();
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (fd, raw) = (fd.as_raw_fd(), ptr::from_mut(&mut peer.storage).cast());
+    #[cfg(has_socket_flags)]
     // SAFETY: the storage has room for any address and `length` says how much; the descriptor returned is new.
-    let stream =
-        unsafe { OwnedFd::from_raw_fd(syscall!(accept4(fd.as_raw_fd(), raw, &raw mut peer.length, flags))?) };
+    let stream = unsafe { OwnedFd::from_raw_fd(syscall!(accept4(fd, raw, &raw mut peer.length, AT_BIRTH))?) };
+    #[cfg(not(has_socket_flags))]
+    // SAFETY: as above.
+    let stream = unsafe { OwnedFd::from_raw_fd(syscall!(accept(fd, raw, &raw mut peer.length))?) };
+    bring_up(stream.as_fd())?;
     Ok((stream, peer))
 }
 
 /// connect(2): on a nonblocking socket usually `EINPROGRESS`.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.connect(number, address.to_inet()));
     let raw = ptr::from_ref(&address.storage).cast();
     // SAFETY: the address is valid for the length given.
     unsafe { syscall!(connect(fd.as_raw_fd(), raw, address.length)) }.map(drop)
@@ -77,6 +114,7 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()
 
 /// getsockname(2).
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    simulated!(fd, |kernel, number| Ok(RawAddress::inet(kernel.local_address(number))));
     let mut address = RawAddress::empty();
     let raw = ptr::from_mut(&mut address.storage).cast();
     // SAFETY: the storage has room for any address and `length` says how much.
@@ -86,6 +124,7 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
 
 /// getpeername(2).
 pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    simulated!(fd, |kernel, number| kernel.peer_address(number).map(RawAddress::inet));
     let mut address = RawAddress::empty();
     let raw = ptr::from_mut(&mut address.storage).cast();
     // SAFETY: the storage has room for any address and `length` says how much.
@@ -95,6 +134,7 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
 
 /// setsockopt(2) with a value of plain bytes (an integer, `linger`, …).
 pub(super) fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.set_option(number, level, name));
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is readable for `length` bytes until the call returns.
     unsafe { syscall!(setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length)) }
@@ -103,6 +143,7 @@ pub(super) fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, val
 
 /// getsockopt(2) of an integer.
 pub(super) fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    simulated!(fd, |kernel, number| kernel.option(number, level, name));
     let (mut value, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
     let raw = ptr::from_mut(&mut value).cast();
     // SAFETY: `value` is writable for `length` bytes.
@@ -142,8 +183,13 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// `SO_REUSEPORT` (socket(7)): several sockets may listen at one address, and the kernel deals the connections out.
+/// `Unsupported` where there is no such thing.
 pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1i32)
+    #[cfg(not(lacks_so_reuseport))]
+    const NAME: Option<i32> = Some(libc::SO_REUSEPORT);
+    #[cfg(lacks_so_reuseport)]
+    const NAME: Option<i32> = None;
+    set_option(fd, libc::SOL_SOCKET, NAME.ok_or(io::ErrorKind::Unsupported)?, 1i32)
 }
 
 /// `IPV6_V6ONLY` (ipv6(7)): `false` lets one socket serve both families.
@@ -164,12 +210,14 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 
 /// shutdown(2) of the writing direction: sends FIN after what is queued.
 pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.shutdown_write(number));
     // SAFETY: takes no pointers.
     unsafe { syscall!(shutdown(fd.as_raw_fd(), libc::SHUT_WR)) }.map(drop)
 }
 
 /// shutdown(2) of one direction or both.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.shutdown(number, how));
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,
         Shutdown::Write => libc::SHUT_WR,
@@ -189,6 +237,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
         unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))? };
     }
     Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// `FD_CLOEXEC` through fcntl(2).
+pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)) }.map(drop)
 }
 
 /// Which way bytes go.
@@ -211,7 +265,7 @@ pub(crate) fn set_timeout(
     };
     let timeout = timeout.map_or(Duration::ZERO, |timeout| timeout.max(Duration::from_micros(1)));
     let libc::timespec { tv_sec, tv_nsec } = timespec(timeout.saturating_add(Duration::from_nanos(999)));
-    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: tv_nsec / 1000 })
+    set_option(fd, libc::SOL_SOCKET, name, libc::timeval { tv_sec, tv_usec: (tv_nsec / 1000) as _ }) // a narrower type on some systems
 }
 
 /// Does nothing for so long, or until a signal comes: ppoll(2) of no descriptors.

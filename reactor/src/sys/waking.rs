@@ -1,16 +1,27 @@
 //! Waking: descriptors that become readable because a thread or a clock says so.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(any(has_eventfd, has_timerfd))]
+use std::os::fd::{AsRawFd, FromRawFd};
+#[cfg(has_timerfd)]
+use std::{ptr, time::Duration};
 
+#[cfg(has_timerfd)]
 use super::waiting::timespec;
 
+/// What a thread rings and another waits for: readable from `add` to `drain`.
+#[cfg(has_eventfd)]
+pub(crate) type Bell = EventFd;
+#[cfg(not(has_eventfd))]
+pub(crate) type Bell = SelfPipe;
+
 /// A counter in the kernel that is readable while it is not zero (eventfd(2)).
+#[cfg(has_eventfd)]
 #[derive(Debug)]
 pub(crate) struct EventFd(OwnedFd);
 
+#[cfg(has_eventfd)]
 impl EventFd {
     pub(crate) fn new() -> io::Result<EventFd> {
         // SAFETY: takes no pointers; the descriptor it returns is new and owned by nobody else.
@@ -20,7 +31,7 @@ impl EventFd {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+        self.0.as_fd()
     }
 
     /// Adds one. `WouldBlock` when the counter is at its maximum.
@@ -38,10 +49,50 @@ impl EventFd {
     }
 }
 
+/// What there was before eventfd(2): a pipe whose both ends are the process's own. Each byte in it is a ring.
+#[cfg(not(has_eventfd))]
+#[derive(Debug)]
+pub(crate) struct SelfPipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+#[cfg(not(has_eventfd))]
+impl SelfPipe {
+    pub(crate) fn new() -> io::Result<SelfPipe> {
+        let [reader, writer] = super::pipe()?;
+        Ok(SelfPipe { reader, writer })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Adds a byte. `WouldBlock` when the pipe is full.
+    pub(crate) fn add(&self) -> io::Result<()> {
+        super::write(self.writer.as_fd(), b"!").map(drop)
+    }
+
+    /// Empties it. `WouldBlock` when it was empty.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        let mut bytes = [0u8; 512];
+        let mut read = super::read(self.fd(), &mut bytes)?;
+        while read == bytes.len() {
+            read = super::read(self.fd(), &mut bytes).or_else(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(0),
+                _ => Err(error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// A clock as a descriptor: readable once the time set has passed (timerfd_create(2)).
+#[cfg(has_timerfd)]
 #[derive(Debug)]
 pub(crate) struct TimerFd(OwnedFd);
 
+#[cfg(has_timerfd)]
 impl TimerFd {
     pub(crate) fn new() -> io::Result<TimerFd> {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
@@ -50,7 +101,7 @@ impl TimerFd {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+        self.0.as_fd()
     }
 
     /// Rings once after `delay` (at least a nanosecond, because zero would disarm it). Setting it also forgets an expiration

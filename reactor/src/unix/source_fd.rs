@@ -14,8 +14,8 @@ use crate::{Interest, Registry, Token};
 /// have made it nonblocking. Regular files, and what else never blocks, are always ready: with [`Level`](crate::Trigger::Level)
 /// every poll reports them, else one poll for each registration.
 ///
-/// With an edge, read or write until `WouldBlock` as usual. Backends without edges of their own (select, poll) cannot see that
-/// I/O, so a descriptor that stays ready is reported again after a millisecond.
+/// With an edge, read or write until `WouldBlock` as usual. Backends without edges of their own (select, poll, polling) cannot see
+/// that I/O, so a descriptor that stays ready is reported again after a millisecond.
 ///
 /// ```
 /// use std::{io::Write, os::fd::AsRawFd, os::unix::net::UnixStream};

@@ -3,11 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod datagrams;
 mod files;
+mod pipes;
+mod registered;
 mod registrations;
 mod sockets;
 mod timeouts;
 mod triggers;
+mod unix_sockets;
 mod wakers;
 
 use reactor::Backend;
@@ -18,7 +22,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -41,11 +47,14 @@ macro_rules! conformance {
                     a_level_is_told_on_every_wait,
                     a_level_for_room_is_told_on_every_wait,
                     a_one_shot_is_told_once_until_it_is_loaded_again,
+                    a_one_shot_for_both_directions_is_told_once,
                     the_trigger_belongs_to_the_registration,
                     reregistering_tells_again_what_is_ready,
                     reregistering_replaces_token_interest_and_trigger,
                     only_what_was_asked_for_is_told,
                     a_raw_descriptor_has_all_three_triggers,
+                    an_edge_read_past_us_by_its_number_is_told_again,
+                    an_edge_for_room_whose_number_was_asked_for_is_silent,
                     no_edge_is_lost_in_a_long_conversation;
                 registrations:
                     a_second_registration_is_refused_by_name,
@@ -60,6 +69,7 @@ macro_rules! conformance {
                     a_reregistration_from_another_thread_reaches_the_wait_in_progress,
                     a_close_after_deregistering_in_another_thread_is_a_close,
                     a_registry_outlives_its_poll,
+                    the_descriptor_of_a_poll_stands_for_all_it_watches,
                     registering_and_waiting_at_the_same_time_loses_nothing,
                     a_descriptor_closed_without_deregistering_is_silenced,
                     a_thousand_sources_are_all_heard,
@@ -101,6 +111,55 @@ macro_rules! conformance {
                     a_directory_and_the_null_device_are_always_ready,
                     a_file_registered_from_another_thread_reaches_the_wait_in_progress,
                     a_deregistered_file_is_silent;
+                datagrams:
+                    a_datagram_is_told_and_names_its_sender,
+                    a_connected_socket_hears_its_peer_alone,
+                    an_edge_is_told_again_after_every_way_to_receive,
+                    an_edge_is_told_again_after_every_way_to_peek,
+                    an_empty_datagram_is_no_end,
+                    a_refusal_is_told_however_the_last_one_was_taken,
+                    a_refusal_nobody_takes_does_not_spin,
+                    room_for_datagrams_is_told_again_after_a_refused_send,
+                    a_datagram_that_was_sent_causes_no_event,
+                    a_datagram_too_long_for_the_buffer_loses_its_tail,
+                    udp_options_are_those_of_the_socket,
+                    a_group_is_heard_while_it_is_joined,
+                    a_group_over_ipv6_is_heard_while_it_is_joined,
+                    what_cannot_be_sent_says_why,
+                    datagram_sockets_convert_from_and_to_descriptors;
+                unix_sockets:
+                    a_listener_at_a_path_accepts_until_it_would_block,
+                    an_edge_is_told_again_after_an_accept,
+                    an_abstract_name_is_an_address,
+                    a_pair_talks_both_ways,
+                    a_unix_stream_waits_for_room,
+                    a_unix_stream_closes_in_two_halves,
+                    own_calls_on_unix_sockets_go_through_try_io,
+                    a_unix_datagram_names_its_sender,
+                    a_datagram_to_nobody_is_refused_and_says_so,
+                    a_path_that_is_taken_or_too_long_is_named_in_the_error,
+                    a_client_whose_name_is_too_long_for_std_is_served,
+                    unix_sockets_convert_from_and_to_descriptors;
+                pipes:
+                    an_edge_of_a_pipe_is_told_again_after_a_read,
+                    an_edge_of_a_pipe_is_told_again_after_a_refused_write,
+                    a_pipe_ends_when_its_sender_is_gone,
+                    a_pipe_nobody_reads_is_broken,
+                    a_child_process_talks_through_pipes,
+                    a_pipe_told_to_block_blocks,
+                    pipes_convert_from_and_to_descriptors;
+                registered:
+                    a_dropped_source_is_silent_although_a_duplicate_lives,
+                    a_dropped_source_leaves_its_number_free,
+                    a_registered_source_is_what_it_holds,
+                    a_registered_source_keeps_its_trigger,
+                    a_source_taken_out_is_not_registered,
+                    a_source_that_cannot_be_deregistered_is_closed_all_the_same,
+                    a_source_that_cannot_be_registered_is_closed,
+                    a_registered_source_may_be_dropped_while_another_thread_waits,
+                    a_registered_source_outlives_its_poll,
+                    a_borrowed_descriptor_has_all_three_triggers,
+                    an_owned_descriptor_is_a_source;
             }
         }
     };
@@ -109,5 +168,11 @@ macro_rules! conformance {
 // A new backend is one more line.
 conformance!(select, Backend::Select);
 conformance!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 conformance!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+conformance!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 conformance!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+conformance!(io_uring, Backend::IoUring);

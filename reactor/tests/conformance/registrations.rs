@@ -12,9 +12,7 @@ use reactor::net::TcpStream;
 use reactor::unix::SourceFd;
 use reactor::{Backend, Events, Token, Waker};
 
-use crate::support::{
-    READABLE, WRITABLE, Waiting, duplicate_high, os_code, pair, raise_descriptor_limit, raw_pair,
-};
+use crate::support::{READABLE, WRITABLE, Waiting, duplicate_high, pair, raise_descriptor_limit, raw_pair};
 
 pub fn a_second_registration_is_refused_by_name(backend: Backend) {
     let waiting = Waiting::with(backend);
@@ -51,7 +49,7 @@ pub fn a_closed_descriptor_cannot_be_registered(backend: Backend) {
     drop(high);
     for number in [number, -1] {
         let error = waiting.registry().register(&mut SourceFd(&number), Token(1), READABLE).unwrap_err();
-        assert_eq!(os_code(&error), Some(libc::EBADF), "{error}");
+        assert_eq!(reactor::errno(&error), Some(libc::EBADF), "{error}");
     }
 }
 
@@ -177,6 +175,32 @@ pub fn a_registry_outlives_its_poll(backend: Backend) {
     assert_eq!(ours.read(&mut [0; 8]).unwrap(), 6);
     registry.deregister(&mut ours).unwrap();
     registry.register(&mut ours, Token(1), READABLE).unwrap();
+}
+
+/// What is nested is waited for as a level. A poll whose descriptor cannot tell all has none.
+pub fn the_descriptor_of_a_poll_stands_for_all_it_watches(backend: Backend) {
+    let mut inner = Waiting::with(backend);
+    let fd = inner.poll.as_raw_fd();
+    if fd == -1 {
+        return;
+    }
+    let mut outer = Waiting::with(backend);
+    outer.level(&mut SourceFd(&fd), 7, READABLE);
+    outer.assert_silent();
+    let (mut ours, mut theirs) = pair();
+    inner.level(&mut ours, 1, READABLE);
+    theirs.write_all(b"simple").unwrap();
+    for _ in 0..3 {
+        outer.wait_one(7);
+        inner.wait_one(1);
+    }
+    ours.read_exact(&mut [0; 6]).unwrap();
+    inner.assert_silent(); // looked at first: a kqueue counts what is queued in it, also what is over
+    outer.assert_silent();
+    inner.registry().reregister(&mut ours, Token(1), WRITABLE).unwrap(); // an edge, from now on
+    outer.wait_one(7);
+    inner.wait_one(1);
+    outer.assert_silent();
 }
 
 /// One thread registers, answers and deregisters without pause while another waits: each event arrives, none is stale.

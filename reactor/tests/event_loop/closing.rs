@@ -290,8 +290,10 @@ pub fn closing_drops_a_connections_timers(backend: Backend) {
         cx.start_timer(millis(1));
     });
     let (_, peer) = bench.pair(script);
+    assert_eq!(bench.reactor.timers(), 2);
     drop(peer);
     bench.turn();
+    assert_eq!(bench.reactor.timers(), 0);
     let (rang, ring) = shared(false);
     bench.reactor.after(millis(5), move |_| *ring.borrow_mut() = true);
     bench.until("the last timer", |_| *rang.borrow());

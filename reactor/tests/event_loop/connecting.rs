@@ -58,6 +58,8 @@ pub fn a_refused_connection_is_never_opened(backend: Backend) {
     let script = bench.script().closed(move |reason, cx| match reason {
         reactor::event_loop::CloseReason::Io(error) => {
             cx.write(b"nobody hears this");
+            assert!(reason.to_string().starts_with("connect on descriptor "), "{reason}");
+            assert_eq!(reactor::errno(error), Some(libc::ECONNREFUSED));
             *kind.borrow_mut() = Some(error.kind());
         }
         other => panic!("{other}"),

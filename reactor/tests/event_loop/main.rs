@@ -32,7 +32,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -245,5 +247,11 @@ macro_rules! event_loop {
 // A new backend is one more line.
 event_loop!(select, Backend::Select);
 event_loop!(poll, Backend::Poll);
+#[cfg(has_epoll)]
 event_loop!(epoll, Backend::Epoll);
+#[cfg(has_kqueue)]
+event_loop!(kqueue, Backend::Kqueue);
+#[cfg(has_polling)]
 event_loop!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+event_loop!(io_uring, Backend::IoUring);

@@ -1,9 +1,11 @@
 //! What the tests of layer 1 share: a poll with patience, socket pairs, and the system calls std has no word for.
 #![allow(dead_code)] // each test program uses a part of it
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +24,11 @@ pub const PRIORITY: Interest = Interest::PRIORITY;
 /// Every backend by name.
 pub fn backends() -> impl Iterator<Item = Backend> {
     Backend::available().iter().copied().filter(|&backend| backend != Backend::Auto)
+}
+
+/// Whether this machine lets a test use it; if not, says why.
+pub fn is_available(backend: Backend) -> bool {
+    backend.resolve().map_err(|why| eprintln!("skipped: {why}")).is_ok()
 }
 
 /// A poll and its events.
@@ -71,8 +78,18 @@ impl Waiting {
 
     /// What comes within this time.
     pub fn wait_for(&mut self, timeout: Duration) -> Vec<Event> {
-        self.poll.poll(&mut self.events, Some(timeout)).expect("polled");
-        self.events.iter().copied().collect()
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            match self.poll.poll(&mut self.events, Some(left)) {
+                // A ring that this thread waits with as well has work done in it (quirk b of `io_uring.rs`).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    result.expect("polled");
+                    return self.events.iter().copied().collect();
+                }
+            }
+        }
     }
 
     /// Waits until an event satisfies the condition.
@@ -135,6 +152,12 @@ pub fn raw_pair() -> (UnixStream, UnixStream) {
     (near, far)
 }
 
+/// A socket as a library sees it that asks for its number and does the system calls itself.
+pub fn by_number(socket: &impl AsRawFd) -> ManuallyDrop<UnixStream> {
+    // SAFETY: the descriptor is open as long as `socket` lives, which the tests see to, and `ManuallyDrop` never closes it.
+    ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(socket.as_raw_fd()) })
+}
+
 /// Reads until `WouldBlock` or the end, and says how much it was.
 pub fn drain(source: &mut impl Read) -> usize {
     let (mut buffer, mut sum) = ([0; 4096], 0);
@@ -159,11 +182,17 @@ pub fn fill(sink: &mut impl Write) {
     }
 }
 
-/// The error number the kernel gave, also inside a [`reactor::Error`].
-pub fn os_code(error: &io::Error) -> Option<i32> {
-    match error.get_ref().and_then(|inner| inner.source()) {
-        Some(source) => source.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error),
-        None => error.raw_os_error(),
+/// Writes in two pieces whatever it is given.
+pub struct InPieces<W>(pub W);
+
+impl<W: Write> Write for InPieces<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        self.0.write_vectored(&[IoSlice::new(head), IoSlice::new(tail)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -208,6 +237,71 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
     }
 }
 
+/// A folder of this test's own, for sockets with a path; removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder::below(&std::env::temp_dir())
+    }
+
+    /// Where paths are so short that a name may make up for it.
+    pub fn in_short_path() -> Folder {
+        Folder::below(Path::new("/tmp"))
+    }
+
+    fn below(parent: &Path) -> Folder {
+        static NEXT: AtomicI32 = AtomicI32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("reactor-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder");
+        Folder(folder)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("removed");
+    }
+}
+
+/// Connects to `s` in the folder from a socket whose path fills the whole of `sun_path`, without a NUL. `None` if the folder's
+/// own name is too long for that.
+pub fn connect_from_the_longest_path(folder: &Folder) -> Option<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: all zeroes is a valid `sockaddr_un`.
+    let (mut from, mut to): (libc::sockaddr_un, libc::sockaddr_un) = unsafe { std::mem::zeroed() };
+    let room = from.sun_path.len();
+    let name = "n".repeat(room.checked_sub(folder.path("").as_os_str().len())?);
+    for (address, path) in [(&mut from, folder.path(&name)), (&mut to, folder.path("s"))] {
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+            *to = *from as libc::c_char;
+        }
+    }
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: both addresses are valid for the length given, and the descriptor is new.
+    unsafe {
+        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(fd >= 0, "{}", io::Error::last_os_error());
+        let client = OwnedFd::from_raw_fd(fd);
+        assert_eq!(libc::bind(fd, (&raw const from).cast(), length), 0, "{}", io::Error::last_os_error());
+        assert_eq!(libc::connect(fd, (&raw const to).cast(), length), 0, "{}", io::Error::last_os_error());
+        Some(client)
+    }
+}
+
+/// The index of the loopback interface.
+pub fn loopback_index() -> u32 {
+    // SAFETY: the names end with NUL.
+    let index = unsafe { [c"lo", c"lo0"].map(|name| libc::if_nametoindex(name.as_ptr())) };
+    index.into_iter().max().filter(|&index| index > 0).expect("a loopback interface")
+}
+
 /// A TCP socket that is neither connected nor listening.
 pub fn unconnected() -> OwnedFd {
     // SAFETY: takes no pointers; the descriptor it returns is new.
@@ -220,9 +314,24 @@ pub fn unconnected() -> OwnedFd {
 
 /// Sends one byte out of band.
 pub fn send_urgent(stream: &impl AsRawFd, byte: u8) {
+    try_send_urgent(stream, byte).expect("an urgent byte sent");
+}
+
+/// Sends one byte out of band, if the connection still takes it.
+pub fn try_send_urgent(stream: &impl AsRawFd, byte: u8) -> io::Result<()> {
     // SAFETY: `byte` is one readable byte.
-    let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
-    assert_eq!(sent, 1, "{}", io::Error::last_os_error());
+    match unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What poll(2) says at this moment of who asks for `events`.
+pub fn poll_flags(fd: &impl AsRawFd, events: libc::c_short) -> libc::c_short {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `entry` is one entry that outlives the call.
+    assert!(unsafe { libc::poll(&raw mut entry, 1, 0) } >= 0, "{}", io::Error::last_os_error());
+    entry.revents
 }
 
 /// Receives the byte that was sent out of band.

@@ -311,7 +311,10 @@ impl Protocol for Caller {
 /// What the kernel said to an attempt to connect, or the loop's word for it.
 fn why_not_connected(reason: &CloseReason) -> io::Error {
     match reason {
-        CloseReason::Io(error) => io::Error::new(error.kind(), error.to_string()),
+        CloseReason::Io(error) => match reactor::errno(error) {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        },
         CloseReason::TimedOut(Timeout::Connect) => {
             io::Error::new(io::ErrorKind::TimedOut, "no connection in the time allowed")
         }

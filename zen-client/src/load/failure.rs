@@ -70,7 +70,7 @@ impl Kind {
 
     /// What an attempt to connect met.
     pub(super) fn of_error(error: &io::Error) -> Kind {
-        match (os_code(error), error.kind()) {
+        match (reactor::errno(error), error.kind()) {
             (Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM), _) => Kind::NoDescriptor,
             (_, io::ErrorKind::AddrNotAvailable) => Kind::NoPort,
             // At a path without a socket nobody listens, either.
@@ -92,15 +92,6 @@ impl Kind {
             _ => Kind::Other,
         }
     }
-}
-
-/// The kernel's code, which may ride inside an explanation.
-fn os_code(error: &io::Error) -> Option<i32> {
-    let inner = || match error.get_ref()?.downcast_ref()? {
-        reactor::Error::Socket { source, .. } => source.raw_os_error(),
-        _ => None,
-    };
-    error.raw_os_error().or_else(inner)
 }
 
 #[cfg(test)]

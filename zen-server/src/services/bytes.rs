@@ -30,6 +30,9 @@ pub const DEFAULT_PORT: u16 = 2000;
 /// Bare digits are a whole count when nothing followed them for so long.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
+/// What is answered to anything but a count.
+const NO_COUNT: &str = "Error: write a count in decimal digits.";
+
 /// What [`Content::new`] begins with.
 pub const SEED: u64 = 0x5EED_0F5E_A511_ADE5;
 
@@ -133,6 +136,7 @@ impl Serve for Service {
             peer: self.book.remember(peer),
             digits: 0,
             count: 0,
+            returned: false,
             left: 0,
             content: Content::new(),
             pause: None,
@@ -150,6 +154,8 @@ pub struct Conversation {
     digits: u8,
     /// and their value.
     count: u64,
+    /// Whether a carriage return came behind them, which nothing but a newline may follow.
+    returned: bool,
     /// Bytes still to be said.
     left: u64,
     content: Content,
@@ -171,12 +177,14 @@ impl Protocol for Conversation {
         for (at, &byte) in input.iter().enumerate() {
             match byte {
                 b'\n' if self.digits > 0 => self.answer(1, cx),
-                b'\r' if self.digits > 0 && matches!(input.get(at + 1), None | Some(b'\n')) => {
+                b'\r' if self.digits > 0 && !self.returned => {
                     self.service.book.received(1);
+                    self.returned = true;
                 }
+                b'0'..=b'9' if self.returned => self.refuse(NO_COUNT, cx),
                 b'0'..=b'9' if self.digits < MOST_DIGITS => self.digit(byte - b'0', cx),
                 b'0'..=b'9' => self.refuse(&self.too_many(), cx),
-                _ => self.refuse("Error: write a count in decimal digits.", cx),
+                _ => self.refuse(NO_COUNT, cx),
             }
             if cx.is_stopped() {
                 return at + 1;
@@ -247,7 +255,7 @@ impl Conversation {
         events::counted(self.count);
         self.service.book.asked(newline);
         (self.left, self.content) = (self.count, Content::new());
-        (self.digits, self.count) = (0, 0);
+        (self.digits, self.count, self.returned) = (0, 0, false);
         cx.pause_reading();
         self.say_more(cx);
     }
@@ -333,7 +341,7 @@ mod tests {
     #[test]
     fn what_is_no_count_is_told_so_and_hung_up_on() {
         let settings = Settings { largest: 1000, ..Settings::default() };
-        let not = "Error: write a count in decimal digits.";
+        let not = NO_COUNT;
         let many = "Error: at most 1000 bytes.";
         let cases = [
             ("nine\n", not),
@@ -343,15 +351,18 @@ mod tests {
             (" 5", not),
             ("5 ", not),
             ("5\r6", not),
+            ("5\r\r\n", not),
             ("1001\n", many),
             ("99999999999999999999999\n", many),
             ("000000000000000000001\n", many),
         ];
         for (asked, answer) in cases {
-            let mut client = client(&settings);
-            client.input(asked.as_bytes());
-            assert_eq!(String::from_utf8_lossy(&client.take_output()), answer, "{asked:?}");
-            assert!(client.closed().is_some(), "{asked:?}");
+            for size in [1, asked.len()] {
+                let mut client = client(&settings);
+                asked.as_bytes().chunks(size).for_each(|piece| client.input(piece));
+                assert_eq!(String::from_utf8_lossy(&client.take_output()), answer, "{asked:?} by {size}");
+                assert!(client.closed().is_some(), "{asked:?} by {size}");
+            }
         }
         let mut client = client(&settings);
         client.input(b"1000\n");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::readiness::{is_passing, transmit};
 use crate::clock;
+use crate::error::in_call;
 use crate::event_loop::limits::{Limits, Watermarks};
 use crate::event_loop::output::Output;
 use crate::event_loop::outside::{Due, Outside, later};
@@ -205,7 +206,10 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             // The time is over, or a signal came: then what is left of the time is worked out anew.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) if is_passing(&error) => sys::sleep(Some(Duration::from_millis(1))),
-            Err(error) => return Ok(Some(CloseReason::of_error(error, 0))),
+            Err(error) => {
+                let error = in_call("recv", self.stream.as_fd())(error);
+                return Ok(Some(CloseReason::of_error(error, 0)));
+            }
         }
         Ok(None)
     }
@@ -253,7 +257,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
                 self.session.state.write_closed();
                 match sys::shutdown_write(self.stream.as_fd()) {
                     Ok(()) => self.settle(),
-                    Err(error) => Some(CloseReason::of_error(error, 0)),
+                    Err(error) => {
+                        Some(CloseReason::of_error(in_call("shutdown", self.stream.as_fd())(error), 0))
+                    }
                 }
             }
             Demand::Close => {
@@ -268,7 +274,8 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         let closing = self.session.state.is_closing();
         if closing && !self.output.is_empty() {
             let limit = self.outside.limits.flush_time();
-            sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit)).map_err(CloseReason::Io)?;
+            sys::set_timeout(self.stream.as_fd(), Direction::Send, Some(limit))
+                .map_err(|error| CloseReason::Io(in_call("setsockopt", self.stream.as_fd())(error)))?;
         }
         while !self.output.is_empty() {
             let mut blocked = false;

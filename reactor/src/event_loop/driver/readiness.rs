@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use crate::error::in_call;
 use crate::event_loop::output::{Front, Output};
 use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
 use crate::readiness::{Interest, Trigger};
@@ -80,20 +81,10 @@ fn level(key: u64, interest: Interest) -> Registration {
     Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner }
 }
 
-/// Whether an error of send(2) passes by itself: a signal came, or the kernel has no memory for it just now.
+/// Whether an error of recv(2) or send(2) passes by itself: a signal came, or the kernel has no memory for it just now. Either is
+/// tried again in the next turn and not at once, or a storm of signals would keep all others waiting.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// recv(2) into `buffer`, whatever signals arrive.
-#[inline]
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match sys::receive(socket, buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }
 
 /// Sends from the front of `output` until it is empty, the kernel takes no more, or the budget for files is used up.
@@ -101,9 +92,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
 pub(crate) fn transmit(socket: BorrowedFd<'_>, output: &mut Output) -> io::Result<Sent> {
     let mut total = 0;
     loop {
-        let (asked, result) = match output.plain() {
+        let (call, asked, result) = match output.plain() {
             Some([]) => return Ok(Sent { bytes: total, blocked: false }),
-            Some(bytes) => (bytes.len(), sys::send(socket, bytes)),
+            Some(bytes) => ("send", bytes.len(), sys::send(socket, bytes)),
             None if total >= FILE_BUDGET => return Ok(Sent { bytes: total, blocked: false }),
             None => send_spliced(socket, output),
         };
@@ -116,25 +107,25 @@ pub(crate) fn transmit(socket: BorrowedFd<'_>, output: &mut Output) -> io::Resul
                     return Ok(Sent { bytes: total, blocked: true });
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(Sent { bytes: total, blocked: true });
             }
             Err(error) if is_passing(&error) => return Ok(Sent { bytes: total, blocked: false }), // the next turn tries again
-            Err(error) => return Err(error),
+            Err(error) => return Err(in_call(call, socket)(error)),
         }
     }
 }
 
-/// One system call for what has pieces spliced in: how much was asked for, and what came of it.
+/// One system call for what has pieces spliced in: its name, how much was asked for, and what came of it.
 #[cold]
-fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (usize, io::Result<usize>) {
+fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (&'static str, usize, io::Result<usize>) {
     output.mend();
     let mut pieces = [IoSlice::new(&[]); PIECES];
     match output.front(&mut pieces) {
         Front::Pieces(count) => {
             let pieces = &pieces[..count];
-            (pieces.iter().map(|piece| piece.len()).sum(), sys::send_pieces(socket, pieces))
+            let asked = pieces.iter().map(|piece| piece.len()).sum();
+            ("sendmsg", asked, sys::send_pieces(socket, pieces))
         }
         Front::File { file, offset, length } => {
             let length = length.min(FILE_BUDGET as u64);
@@ -143,7 +134,7 @@ fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (usize, io::Resu
                 result => result,
             };
             // Files are short now and then for reasons of their own (a page to be read): never take that for a full kernel.
-            (*result.as_ref().unwrap_or(&0), result)
+            ("sendfile", *result.as_ref().unwrap_or(&0), result)
         }
     }
 }
@@ -151,7 +142,7 @@ fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (usize, io::Resu
 /// The error a socket has to tell, or that it hung up without one.
 pub(crate) fn pending_error(socket: impl AsFd) -> io::Error {
     match sys::take_error(socket.as_fd()) {
-        Ok(Some(error)) | Err(error) => error,
+        Ok(Some(error)) | Err(error) => in_call("getsockopt(SO_ERROR)", socket.as_fd())(error),
         Ok(None) => io::ErrorKind::ConnectionReset.into(),
     }
 }

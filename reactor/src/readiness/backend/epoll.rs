@@ -18,7 +18,7 @@
 //!    Test: `a_short_timeout_is_not_truncated`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use super::{CLOCK_KEY, Registration, Selector};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::Trigger;
-use crate::readiness::timeout::{self, Deadline};
+use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
 use crate::sys::{self, TimerFd};
 
@@ -80,7 +80,7 @@ impl Epoll {
     /// Rounded up, and as often as it takes: 24.8 days at a time.
     fn wait_in_millis(&self, ready: &mut Vec<Event>, deadline: Deadline) -> io::Result<()> {
         loop {
-            sys::epoll_wait(&self.epoll, ready, deadline.left().map_or(-1, timeout::to_millis))?;
+            sys::epoll_wait(&self.epoll, ready, deadline.left().map_or(-1, sys::to_millis))?;
             if !ready.is_empty() || deadline.is_over() {
                 return Ok(());
             }
@@ -105,9 +105,9 @@ impl Epoll {
     }
 }
 
-impl AsRawFd for Epoll {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.epoll.as_raw_fd()
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 
@@ -120,7 +120,7 @@ impl Selector for Epoll {
         match self.set(libc::EPOLL_CTL_ADD, fd, &event) {
             Err(error) => self.register_stand_in(error, fd, &event),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                drop(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -150,7 +150,9 @@ impl Selector for Epoll {
     #[inline]
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         match sys::epoll_delete(&self.epoll, fd.as_raw_fd()) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.always_ready.deregister(fd).map(drop)
+            }
             result => result,
         }
     }
@@ -161,7 +163,7 @@ impl Selector for Epoll {
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let millis = match timeout {
             None => -1,
-            Some(timeout) => match timeout::whole_millis(timeout) {
+            Some(timeout) => match sys::whole_millis(timeout) {
                 Some(millis) => millis,
                 None => return self.wait_precisely(ready, timeout),
             },

@@ -12,14 +12,15 @@
 //! a. An event says readable and writable; of what else poll(2) tells, the crate passes on what the system below happens to
 //!    have. So poll(2) itself, with zero timeout and for the reported descriptors only, tells what exactly there is.
 //!    Test: `all_backends_tell_the_same_flags`.
-//! b. Who asks for readable is woken by urgent data as well, asked for or not. Armed again at once, it would be woken again at
-//!    once: what poll(2) does not confirm rests for a millisecond. Test: `urgent_data_nobody_asked_for_does_not_spin_an_idle_wait`.
+//! b. Who asks for readable is reported for urgent data as well, asked for or not, and armed again would be reported again at
+//!    once. What poll(2) does not confirm is *in doubt*: until it is ready, poll(2) waits for it, beside the poller.
+//!    Test: `urgent_data_nobody_asked_for_does_not_spin_an_idle_wait`.
 //! c. The crate's wait goes on after a signal and tells nobody. So the waiting is done by poll(2) on the poller's descriptor,
 //!    which is ready when one of its sources is; the crate only collects, without waiting. Test: `a_signal_is_told_as_interrupted`.
 //! d. The key `usize::MAX` is the crate's. It is given the descriptor's number; the caller's keys are in the watch list.
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
-//!    watched and is not handed out. Test: `only_epoll_can_be_nested`.
+//!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
 //! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
 //!    Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use polling::Poller;
 
-use super::always_ready::AlwaysReady;
+use super::always_ready::{AlwaysReady, StandIn};
 use super::watch_list::{Delivery, WatchList, index, wanted};
 use super::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
@@ -58,32 +59,34 @@ pub(crate) struct Polling {
 
 /// What one round through the kernel needs.
 struct Round {
-    /// What the poller is collected into: as many as the caller has room for.
+    /// What poll(2) waits for: the poller, the interruption, and then those in doubt (quirk b), which are few.
+    entries: Vec<libc::pollfd>,
+    /// What the poller is collected into.
     reported: polling::Events,
-    /// Those that were reported, to ask poll(2) about (quirk a).
+    /// Those that it reported, to ask poll(2) about (quirk a).
     asked: Vec<libc::pollfd>,
     /// Those that the poller would not arm, and why.
     refused: Vec<(RawFd, io::Error)>,
 }
+
+/// Where those in doubt begin.
+const IN_DOUBT: usize = 2;
 
 // # New
 
 impl Polling {
     pub(crate) fn new() -> io::Result<Polling> {
         let (list, poller) = (Listed::new(WatchList::new()?), Poller::new()?);
-        let reported = polling::Events::with_capacity(NonZeroUsize::MIN);
-        let round = Mutex::new(Round { reported, asked: Vec::new(), refused: Vec::new() });
+        let round = Mutex::new(Round {
+            entries: [poller.as_raw_fd(), list.interruption()].map(|fd| sys::poll_entry(fd, sys::IN)).into(),
+            reported: polling::Events::with_capacity(NonZeroUsize::MIN),
+            asked: Vec::new(),
+            refused: Vec::new(),
+        });
         Ok(Polling { list, poller, always_ready: AlwaysReady::default(), round })
     }
 
-    /// Waits for the poller or for the interruption, and says whether the poller has something to report (quirk c).
-    fn is_ready(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let poller = sys::poll_entry(self.poller.as_raw_fd(), sys::IN);
-        let mut both = [poller, sys::poll_entry(self.list.interruption(), sys::IN)];
-        sys::poll(&mut both, timeout)?;
-        Ok(both[0].revents != 0)
-    }
-
+    /// Starts watching what the poller accepts.
     fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         // The poller did not know it: whatever had this number was closed without being deregistered.
@@ -91,9 +94,17 @@ impl Polling {
         self.list.register(fd, registration).inspect_err(|_| drop(self.poller.delete(fd)))
     }
 
+    /// Watches for something else. Whether it is watched at all, the poller knows best.
     fn watch_anew(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         self.poller.modify(fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         self.list.reregister(fd, registration)
+    }
+
+    /// Forgets a stand-in, which is closed with that.
+    fn give_back(&self, stand_in: Option<StandIn>) {
+        if let Some(stand_in) = stand_in {
+            self.list.forget(stand_in.fd());
+        }
     }
 }
 
@@ -103,15 +114,12 @@ impl Selector for Polling {
     // The poller is told at once, because it may refuse; and again before the next wait, with all else that changed.
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         match self.watch(fd, registration) {
-            // Quirk f. Its state never changes, so its first edge is its last.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.register(fd, |stand_in| {
-                    self.watch(stand_in, Registration { rearm: Rearm::ByOwner, ..registration })
-                })
+            Err(error) if is_refused(&error) => {
+                self.always_ready.register(fd, |stand_in| self.watch(stand_in, for_a_stand_in(registration)))
             }
             Err(error) => Err(error),
             Ok(()) => {
-                self.always_ready.forget(fd);
+                self.give_back(self.always_ready.forget(fd));
                 Ok(())
             }
         }
@@ -121,11 +129,9 @@ impl Selector for Polling {
 
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
         match self.watch_anew(fd, registration) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.always_ready.reregister(fd, |stand_in| {
-                    self.watch_anew(stand_in, Registration { rearm: Rearm::ByOwner, ..registration })
-                })
-            }
+            Err(error) if is_refused(&error) => self
+                .always_ready
+                .reregister(fd, |stand_in| self.watch_anew(stand_in, for_a_stand_in(registration))),
             result => result,
         }
     }
@@ -133,10 +139,11 @@ impl Selector for Polling {
     // # Deregister
 
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.list.forget(fd);
         match self.poller.delete(fd) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.always_ready.deregister(fd),
-            result => result,
+            Err(error) if is_refused(&error) => {
+                self.always_ready.deregister(fd).map(|stand_in| self.give_back(Some(stand_in)))
+            }
+            result => result.and_then(|()| self.list.deregister(fd)),
         }
     }
 
@@ -150,13 +157,13 @@ impl Selector for Polling {
         loop {
             let limit = self.list.enter(deadline.left(), |fd, flags| round.arm(&self.poller, fd, flags));
             let limit = if round.refused.is_empty() { limit } else { Some(Duration::ZERO) };
-            let result = self.is_ready(limit);
+            let result = sys::poll(&mut round.entries, limit);
             // From here to the end of the delivery nobody comes or goes, so what is collected is about who is there.
             let mut delivery = self.list.leave()?;
             round.remove_closed(&mut delivery)?;
-            if result? {
-                round.collect(&self.poller, &mut delivery, ready.capacity())?;
-                round.report(&mut delivery, ready);
+            if result? > 0 {
+                round.report_those_in_doubt(&mut delivery, ready);
+                round.report_the_others(&self.poller, &mut delivery, ready)?;
             }
             drop(delivery);
             if !ready.is_empty() || deadline.is_over() {
@@ -181,11 +188,20 @@ impl Selector for Polling {
 impl Round {
     /// Hands over what `fd` is armed for. What is armed for nothing was reported, and is silent without being told.
     fn arm(&mut self, poller: &Poller, fd: RawFd, flags: u32) {
-        if flags == 0 {
-            return;
+        self.settle(|entry| entry.fd == fd);
+        if flags != 0 {
+            let armed = sys::borrow(fd, |borrowed| poller.modify(borrowed, event(fd, flags)));
+            self.refused.extend(armed.unwrap_or_else(Err).err().map(|error| (fd, error)));
         }
-        let armed = sys::borrow(fd, |borrowed| poller.modify(borrowed, event(fd, flags))).unwrap_or_else(Err);
-        self.refused.extend(armed.err().map(|error| (fd, error)));
+    }
+
+    /// Takes out of doubt whoever `is_settled`.
+    fn settle(&mut self, mut is_settled: impl FnMut(&libc::pollfd) -> bool) {
+        let mut place = 0;
+        self.entries.retain(|entry| {
+            place += 1;
+            place <= IN_DOUBT || !is_settled(entry)
+        });
     }
 
     /// What was closed without being deregistered is dropped; what was refused for another reason is tried again.
@@ -204,39 +220,66 @@ impl Round {
         result
     }
 
-    /// Asks the poller who is ready, and poll(2) for what (quirk a). The answers are in `asked`.
-    fn collect(&mut self, poller: &Poller, delivery: &mut Delivery<'_>, room: usize) -> io::Result<()> {
-        let room = NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN);
+    /// Reports, as long as there is room, those in doubt of whom there is something to tell. The poller has them again.
+    fn report_those_in_doubt(&mut self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        self.settle(|entry| {
+            let is_told = entry.revents != 0 && ready.len() < ready.capacity();
+            if is_told {
+                ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry)));
+                delivery.spend(entry.fd);
+            }
+            is_told
+        });
+    }
+
+    /// Asks the poller who is ready, as many as there is room for, and poll(2) for what (quirk a).
+    fn report_the_others(
+        &mut self,
+        poller: &Poller,
+        delivery: &mut Delivery<'_>,
+        ready: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        let room = match NonZeroUsize::new(ready.capacity() - ready.len()) {
+            Some(room) if self.entries[0].revents != 0 => room,
+            _ => return Ok(()),
+        };
         if self.reported.capacity() != room {
             self.reported = polling::Events::with_capacity(room);
         }
         self.reported.clear();
-        self.asked.clear();
         poller.wait(&mut self.reported, Some(Duration::ZERO))?;
+        self.asked.clear();
         for event in self.reported.iter() {
-            let fd = descriptor(event.key);
+            let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
             match delivery.armed(fd) {
-                0 => {} // it has changed, so it will be armed again, or the poller told its last direction in a second event
+                0 => {} // it has changed and will be armed again, or it told all in an event before
                 flags => self.asked.push(sys::poll_entry(fd, flags)),
             }
         }
-        sys::poll(&mut self.asked, Some(Duration::ZERO)).map(drop).inspect_err(|_| {
-            self.asked.iter().for_each(|entry| delivery.spend(entry.fd)); // nothing was told
-        })
-    }
-
-    /// Reports what poll(2) answered.
-    fn report(&self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        if let Err(error) = sys::poll(&mut self.asked, Some(Duration::ZERO)) {
+            self.asked.iter().for_each(|entry| delivery.spend(entry.fd)); // they are reported again
+            return if ready.is_empty() { Err(error) } else { Ok(()) };
+        }
         for entry in &self.asked {
-            match sys::poll_answer(entry) {
-                0 => delivery.rest(entry.fd), // quirk b
-                flags => {
-                    ready.extend(delivery.deliver(entry.fd, flags));
-                    delivery.spend(entry.fd);
-                }
+            if entry.revents == 0 {
+                self.entries.push(*entry); // quirk b
+            } else {
+                ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry)));
+                delivery.spend(entry.fd);
             }
         }
+        Ok(())
     }
+}
+
+/// Quirk f.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
+}
+
+/// What never changes has no second edge, after no matter what time.
+fn for_a_stand_in(registration: Registration) -> Registration {
+    Registration { rearm: Rearm::ByOwner, ..registration }
 }
 
 /// What is armed, in the poller's words.
@@ -247,15 +290,68 @@ fn event(fd: RawFd, flags: u32) -> polling::Event {
     event
 }
 
-/// The descriptor of an event. The key was made from one.
-fn descriptor(key: usize) -> RawFd {
-    RawFd::try_from(key).unwrap_or(-1)
-}
-
 impl std::fmt::Debug for Round {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.asked.iter().map(|entry| (entry.fd, entry.revents))).finish()
+        f.debug_list().entries(self.entries.iter().skip(IN_DOUBT).map(|entry| entry.fd)).finish()
     }
 }
 
 // # Tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::interest::Trigger;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn level(key: u64) -> Registration {
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Level, Rearm::ByOwner);
+        Registration { key, interest, trigger, rearm }
+    }
+
+    fn now(polling: &Polling) -> Vec<u64> {
+        let mut ready = Vec::with_capacity(8);
+        polling.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        ready.iter().map(Event::key).collect()
+    }
+
+    #[test]
+    fn a_number_given_out_again_is_free_of_the_file_it_was() {
+        let polling = Polling::new().unwrap();
+        let file = File::open("/").unwrap();
+        polling.register(file.as_fd(), level(1)).unwrap();
+        assert_eq!(now(&polling), [1]);
+        // As if the file had been closed and its number given to a socket.
+        polling.give_back(polling.always_ready.forget(file.as_fd()));
+        assert_eq!(now(&polling), []);
+        assert!(polling.deregister(file.as_fd()).is_err());
+    }
+
+    /// Quirk b. (The poller is told behind the backend's back to report what nobody asked for.)
+    #[test]
+    fn a_doubt_ends_with_an_event_a_change_or_the_registration() {
+        let polling = Polling::new().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let in_doubt = || polling.round.lock().unwrap().entries.len() - IN_DOUBT;
+        let doubt = || {
+            let key = index(ours.as_raw_fd());
+            assert_eq!((now(&polling), in_doubt()), (vec![], 0));
+            polling.poller.modify(&ours, polling::Event::writable(key)).unwrap();
+            assert_eq!((now(&polling), in_doubt()), (vec![], 1));
+            assert_eq!((now(&polling), in_doubt()), (vec![], 1));
+        };
+        polling.register(ours.as_fd(), level(1)).unwrap();
+        doubt();
+        theirs.write_all(b"simple").unwrap();
+        assert_eq!((now(&polling), in_doubt()), (vec![1], 0));
+        (&ours).read_exact(&mut [0; 6]).unwrap();
+        doubt();
+        polling.reregister(ours.as_fd(), level(2)).unwrap();
+        doubt();
+        polling.deregister(ours.as_fd()).unwrap();
+        assert_eq!((now(&polling), in_doubt()), (vec![], 0));
+    }
+}

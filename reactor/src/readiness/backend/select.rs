@@ -7,9 +7,10 @@
 //! `watch_list.rs`.
 //!
 //! # Quirks
-//! a. The C library's `fd_set` ends at 1024 descriptors, and `FD_SET` beyond smashes the stack. The kernel has no such limit
-//!    ("select(2), BUGS"): the bitmaps are our own, as long as the highest descriptor needs.
-//!    Test: `a_descriptor_beyond_1024_is_watched`.
+//! a. The C library's `fd_set` ends at 1024 descriptors, and `FD_SET` beyond smashes the stack. Most kernels have no such
+//!    limit ("select(2), BUGS"): the bitmaps are our own, as long as the highest descriptor needs. Where the C library
+//!    refuses longer ones, so do we, by name. Tests: `a_descriptor_beyond_1024_is_watched`,
+//!    `where_select_ends_a_descriptor_beyond_is_refused_by_name`.
 //! b. There is no bit for a hang-up, an error or a half-close: they show as readable or writable. So poll(2), with zero
 //!    timeout and for the ready descriptors only, tells what exactly there is. Test: `all_backends_tell_the_same_flags`.
 //! c. For the same reason a hang-up is noticed only while READABLE is armed, and an error only while READABLE or WRITABLE is;
@@ -22,12 +23,13 @@
 //! f. Linux writes the time left into the timeout: it gets a copy (`sys::select`).
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::watch_list::{Delivery, WatchList, in_turn, index};
 use super::{Registration, Selector};
+use crate::error::Error;
 use crate::readiness::event::Event;
 use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
@@ -67,6 +69,7 @@ const MEANING: [u32; 3] = [sys::IN | sys::RDHUP, sys::OUT, sys::PRI];
 impl Select {
     pub(crate) fn new() -> io::Result<Select> {
         let list = Listed::new(WatchList::new()?);
+        refuse_beyond(list.interruption())?;
         let mut bitmaps = Bitmaps { interruption: list.interruption(), ..Bitmaps::default() };
         bitmaps.patch(list.interruption(), sys::IN);
         Ok(Select { list, bitmaps: Mutex::new(bitmaps) })
@@ -77,6 +80,7 @@ impl Selector for Select {
     // # Register
 
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        refuse_beyond(fd.as_raw_fd())?;
         self.list.register(fd, registration)
     }
 
@@ -99,13 +103,15 @@ impl Selector for Select {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_vain = 0;
         loop {
             let limit = self.list.enter(deadline.left(), |fd, flags| bitmaps.patch(fd, flags));
             let result = bitmaps.select(limit);
             let mut delivery = self.list.leave()?;
             match result {
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    bitmaps.remove_closed(&mut delivery);
+                // Once more if all are open: the number may have been given out again meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) && in_vain < 2 => {
+                    in_vain = if bitmaps.remove_closed(&mut delivery) { 0 } else { in_vain + 1 };
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -183,13 +189,24 @@ impl Bitmaps {
         Ok(())
     }
 
-    /// Quirk d.
-    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) {
+    /// Quirk d. Whether there were any.
+    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) -> bool {
+        let mut found = false;
         for fd in members(&self.wanted) {
             if delivery.is_unchanged(fd) && !sys::is_open(fd) {
                 delivery.remove(fd);
+                found = true;
             }
         }
+        found
+    }
+}
+
+/// Quirk a.
+fn refuse_beyond(fd: RawFd) -> io::Result<()> {
+    match sys::SELECT_ENDS_AT {
+        Some(end) if fd >= end => Err(Error::BeyondSelect { end }.into_io()),
+        _ => Ok(()),
     }
 }
 
