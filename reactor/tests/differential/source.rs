@@ -173,10 +173,6 @@ impl Flags {
         self.0[1]
     }
 
-    pub fn is_priority(self) -> bool {
-        self.0[2]
-    }
-
     pub fn is_read_closed(self) -> bool {
         self.0[4]
     }
