@@ -9,6 +9,9 @@
 //!   `libc` crate that declares what the BSDs have; `tests/kqueue/run` makes one.
 //! * `--cfg reactor_only_posix` takes a system for one without a row, so that what replaces a missing system call can be run
 //!   where it is not missing.
+//!
+//! And two are other crates', for their own tests: they make mio and polling use poll(2) where there is better. Our benchmarks
+//! do so to compare on the same kernel interface (`benches/readiness`). A poller of polling is no descriptor then.
 
 use std::env;
 
@@ -40,6 +43,14 @@ const CONDITIONS: [(&str, &str); 26] = [
     ("lacks_so_reuseport", "several sockets cannot listen at one address"),
     ("has_enonet", "ENONET, an error of accept(2)"),
     ("has_sa_len", "addresses begin with their length"),
+];
+
+/// What is given from outside.
+const FOR_TESTS: [&str; 4] = [
+    "reactor_force_kqueue",
+    "reactor_only_posix",
+    "mio_unsupported_force_poll_poll",
+    "polling_test_poll_backend",
 ];
 
 /// The rows.
@@ -146,16 +157,20 @@ fn given_feature(name: &str) -> bool {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for condition in
-        CONDITIONS.map(|(name, _)| name).into_iter().chain(["reactor_force_kqueue", "reactor_only_posix"])
-    {
+    for condition in CONDITIONS.map(|(name, _)| name).into_iter().chain(FOR_TESTS) {
         println!("cargo::rustc-check-cfg=cfg({condition})");
     }
     let system = env::var("CARGO_CFG_TARGET_OS").expect("Cargo names the target");
     let given = |condition: &str| env::var_os(format!("CARGO_CFG_{}", condition.to_uppercase())).is_some();
-    let mut offered = if given("reactor_only_posix") { Vec::new() } else { offered_by(&system).to_vec() };
+    let mut offered = match given("reactor_only_posix") {
+        true => vec!["has_pselect_of_any_size"], // or whoever tests has too few descriptors
+        false => offered_by(&system).to_vec(),
+    };
     if given("reactor_force_kqueue") && !offered.contains(&"has_kqueue") {
         offered.extend(["has_kqueue", "has_evfilt_user"]);
+    }
+    if given("polling_test_poll_backend") {
+        offered.retain(|condition| *condition != "has_polling");
     }
     if !given_feature("io-uring") || !knows_io_uring(&system) {
         offered.retain(|condition| *condition != "has_io_uring");

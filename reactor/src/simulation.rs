@@ -95,6 +95,12 @@ impl Simulation {
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("it is not so after {MOST_TURNS} turns")))
     }
 
+    /// From now on a connection may be lost before it is accepted: no descriptor is left for it, or it went away again. The
+    /// peer hears an RST or a FIN and not one byte.
+    pub fn allow_losses(&self) {
+        ask(Kernel::allow_losses);
+    }
+
     /// From now on every choice is the kindest: nothing is delayed, cut short or interrupted. What is still alive must come to
     /// its end then.
     pub fn calm(&self) {

@@ -38,6 +38,11 @@ impl Protocol for Lengths {
     }
 }
 
+fn lines_with_losses(simulation: &Simulation) -> io::Result<()> {
+    simulation.allow_losses();
+    lines(simulation)
+}
+
 fn lines(simulation: &Simulation) -> io::Result<()> {
     let ends = Rc::new(RefCell::new(Vec::new()));
     let mut reactor = Reactor::<Lengths>::builder().build()?;
@@ -78,4 +83,11 @@ fn every_run_of_three_choices_is_answered() {
 #[test]
 fn ten_thousand_seeds_are_answered() {
     assert_eq!(simulation::seeds(0..10_000, lines), 10_000);
+}
+
+#[test]
+fn connections_lost_before_they_were_accepted_leave_nothing_behind() {
+    assert_eq!(simulation::seeds(0..10_000, lines_with_losses), 10_000);
+    let runs = simulation::explore(2, lines_with_losses);
+    assert!(runs > 500, "{runs}");
 }

@@ -13,6 +13,7 @@ use crate::sys::{self, RawAddress};
 pub(super) struct Socket(OwnedFd);
 
 impl AsFd for Socket {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -210,6 +211,7 @@ pub(crate) use write_by_reference;
 macro_rules! source {
     ($source:ident) => {
         impl std::os::fd::AsFd for $source {
+            #[inline]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 let fd = self.inner.as_fd();
                 $crate::readiness::rearm::lent(fd);
@@ -218,12 +220,14 @@ macro_rules! source {
         }
 
         impl std::os::fd::AsRawFd for $source {
+            #[inline]
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 self.as_fd().as_raw_fd()
             }
         }
 
         impl $crate::event::Source for $source {
+            #[inline]
             fn register(
                 &mut self,
                 registry: &$crate::Registry,
@@ -234,6 +238,7 @@ macro_rules! source {
                 registry.add(self.inner.as_fd(), token, interests, rearm)
             }
 
+            #[inline]
             fn reregister(
                 &mut self,
                 registry: &$crate::Registry,
@@ -244,6 +249,7 @@ macro_rules! source {
                 registry.change(self.inner.as_fd(), token, interests, rearm)
             }
 
+            #[inline]
             fn deregister(&mut self, registry: &$crate::Registry) -> std::io::Result<()> {
                 registry.remove(self.inner.as_fd())
             }

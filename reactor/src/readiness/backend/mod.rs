@@ -68,7 +68,8 @@ pub(crate) trait Selector {
     }
 
     /// Replaces what `ready` held by what is ready now, at most its capacity; without events, waits for one, for `timeout`
-    /// at most (`None`: for ever; zero: not at all). A timeout is `Ok` and no events; a signal is `Interrupted`.
+    /// at most (`None`: for ever; zero: not at all; as long as one likes). A timeout is `Ok` and no events; a signal is
+    /// `Interrupted`.
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Makes `waker`, registered before, readable: once, for the wait in progress or the next one.
@@ -384,44 +385,73 @@ impl AnySelector {
     }
 
     /// Adds to an error what was attempted on what.
+    #[cold]
     fn explain(
         &self,
         operation: &'static str,
         fd: BorrowedFd<'_>,
-        key: u64,
-    ) -> impl FnOnce(io::Error) -> io::Error + use<> {
+        token: u64,
+        source: io::Error,
+    ) -> io::Error {
         let (fd, backend) = (fd.as_raw_fd(), self.backend().name());
-        move |source| Error::Registration { operation, fd, token: key, backend, source }.into_io()
+        Error::Registration { operation, fd, token, backend, source }.into_io()
+    }
+
+    #[inline(never)]
+    fn register_out_of_line(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        dispatch!(self, selector => selector.register(fd, registration))
+    }
+
+    #[inline(never)]
+    fn reregister_out_of_line(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        dispatch!(self, selector => selector.reregister(fd, registration))
+    }
+
+    #[inline(never)]
+    fn deregister_out_of_line(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        dispatch!(self, selector => selector.deregister(fd))
+    }
+
+    #[inline(never)]
+    fn wait_out_of_line(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        dispatch!(self, selector => selector.wait(ready, timeout))
     }
 }
 
 impl Selector for AnySelector {
+    /// Inlined always: else the registration goes through memory, for 112 instructions in place of 95 (with deregistering).
+    #[inline(always)]
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        dispatch!(self, selector => selector.register(fd, registration)).map_err(self.explain(
-            "register",
-            fd,
-            registration.key,
-        ))
+        let result = match self {
+            #[cfg(has_epoll)]
+            AnySelector::Epoll(epoll) => epoll.register(fd, registration),
+            others => others.register_out_of_line(fd, registration),
+        };
+        result.map_err(|source| self.explain("register", fd, registration.key, source))
     }
 
     fn register_exclusively(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        dispatch!(self, selector => selector.register_exclusively(fd, key)).map_err(self.explain(
-            "register exclusively",
-            fd,
-            key,
-        ))
+        dispatch!(self, selector => selector.register_exclusively(fd, key))
+            .map_err(|source| self.explain("register exclusively", fd, key, source))
     }
 
+    #[inline]
     fn reregister(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        dispatch!(self, selector => selector.reregister(fd, registration)).map_err(self.explain(
-            "reregister",
-            fd,
-            registration.key,
-        ))
+        let result = match self {
+            #[cfg(has_epoll)]
+            AnySelector::Epoll(epoll) => epoll.reregister(fd, registration),
+            others => others.reregister_out_of_line(fd, registration),
+        };
+        result.map_err(|source| self.explain("reregister", fd, registration.key, source))
     }
 
+    #[inline]
     fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        dispatch!(self, selector => selector.deregister(fd))
+        match self {
+            #[cfg(has_epoll)]
+            AnySelector::Epoll(epoll) => epoll.deregister(fd),
+            others => others.deregister_out_of_line(fd),
+        }
     }
 
     fn let_go(&self) -> io::Result<()> {
@@ -430,7 +460,11 @@ impl Selector for AnySelector {
 
     #[inline]
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        dispatch!(self, selector => selector.wait(ready, timeout))
+        match self {
+            #[cfg(has_epoll)]
+            AnySelector::Epoll(epoll) => epoll.wait(ready, timeout),
+            others => others.wait_out_of_line(ready, timeout),
+        }
     }
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {

@@ -77,7 +77,7 @@ impl Kernel {
         if queue.is_empty() {
             return errno(libc::EAGAIN);
         }
-        match self.choices.choose(4) {
+        match self.choices.choose(if self.losses { 4 } else { 2 }) {
             1 => return errno(libc::EINTR),
             2 => return errno(libc::EMFILE),
             3 => {

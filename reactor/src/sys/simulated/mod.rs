@@ -39,6 +39,8 @@ pub(crate) struct Kernel {
     now: Instant,
     /// How much a flow holds.
     room: usize,
+    /// Whether an accept may fail in a way that costs the connection.
+    losses: bool,
     sockets: BTreeMap<RawFd, Socket>,
     links: Vec<Link>,
     /// Who watches what: a selector's number and a descriptor.
@@ -121,6 +123,7 @@ pub(crate) fn boot(choices: Choices, now: Instant) {
         choices,
         now,
         room: 0,
+        losses: false,
         sockets: BTreeMap::new(),
         links: Vec::new(),
         watches: BTreeMap::new(),

@@ -174,6 +174,11 @@ impl Kernel {
         self.choices.calm();
     }
 
+    /// From now on a connection may be lost before it is accepted.
+    pub(crate) fn allow_losses(&mut self) {
+        self.losses = true;
+    }
+
     /// Lets the clock go on.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now += time;
