@@ -41,6 +41,8 @@ pub mod features {
     //!
     //! | feature | what it brings |
     //! |---|---|
+    //! | `io-uring` (on, unless switched off) | the backend of that name, on Linux |
+    //! | `sim` | a simulated kernel, to test protocols with |
     //! | `signal-hook` | signals as events of the loop: [`Reactor::on_signal`](crate::event_loop::Reactor#method.on_signal) |
     //! | `os-poll`, `os-ext`, `net`, `log` | nothing: they are mio's, so that a program can depend on this package in mio's place |
     //!

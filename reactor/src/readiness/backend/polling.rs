@@ -140,7 +140,11 @@ impl Selector for Polling {
             Err(error) if is_refused(&error) => {
                 self.always_ready.deregister(fd).map(|stand_in| self.give_back(Some(stand_in)))
             }
-            result => result.and_then(|()| self.list.deregister(fd)),
+            // The wait in progress may have found out between the two steps, and have forgotten it already.
+            result => result.and_then(|()| match self.list.deregister(fd) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            }),
         }
     }
 
@@ -304,6 +308,18 @@ mod tests {
         polling.give_back(polling.always_ready.forget(file.as_fd()));
         assert_eq!(now(&polling), []);
         assert!(polling.deregister(file.as_fd()).is_err());
+    }
+
+    /// A wait that arms what the poller just forgot takes it for closed. The one that deregisters it is not to blame.
+    #[test]
+    fn who_deregisters_while_a_wait_finds_the_source_gone_has_deregistered_it() {
+        let polling = Polling::new().unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        polling.register(ours.as_fd(), level(1)).unwrap();
+        polling.list.enter(Some(Duration::ZERO), |_, _| {});
+        polling.list.leave().unwrap().remove(ours.as_raw_fd());
+        polling.deregister(ours.as_fd()).unwrap();
+        assert_eq!(polling.deregister(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     /// Quirk b. (The poller is told behind the backend's back to report what nobody asked for.)
