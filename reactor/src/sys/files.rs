@@ -44,7 +44,7 @@ pub(crate) fn is_always_ready(fd: BorrowedFd<'_>) -> io::Result<bool> {
 #[cfg(has_epoll)]
 fn has_no_queue(device: BorrowedFd<'_>) -> io::Result<bool> {
     let nothing = super::Event::new(0, 0);
-    match super::epoll_set(&super::epoll_create()?, libc::EPOLL_CTL_ADD, device.as_raw_fd(), nothing) {
+    match super::epoll_set(&super::epoll_create()?, libc::EPOLL_CTL_ADD, device.as_raw_fd(), &nothing) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(true),
         result => result.map(|()| false),
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl Waiting {
         self.wait_for(Duration::ZERO)
     }
 
-    /// What comes within this time.
+    /// What comes within this time. (A process that is stopped and goes on is interrupted without any handler.)
     pub fn wait_for(&mut self, timeout: Duration) -> Vec<Event> {
         let start = Instant::now();
         loop {
@@ -149,6 +150,12 @@ pub fn raw_pair() -> (UnixStream, UnixStream) {
     near.set_nonblocking(true).expect("nonblocking");
     far.set_nonblocking(true).expect("nonblocking");
     (near, far)
+}
+
+/// A socket as a library sees it that asks for its number and does the system calls itself.
+pub fn by_number(socket: &impl AsRawFd) -> ManuallyDrop<UnixStream> {
+    // SAFETY: the descriptor is open as long as `socket` lives, which the tests see to, and `ManuallyDrop` never closes it.
+    ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(socket.as_raw_fd()) })
 }
 
 /// Reads until `WouldBlock` or the end, and says how much it was.
