@@ -48,7 +48,7 @@ impl Protocol for Reachable {
     }
 }
 
-/// `Type: Trait, !Trait: "why"`: it has the one and does not have the other.
+/// `Type: Trait !Trait, "why"`: it has the one and does not have the other.
 macro_rules! sharing {
     ($types:ident; $($type:ty: $($has:ident)* $(! $lacks:ident)*, $why:literal;)*) => {
         $(
