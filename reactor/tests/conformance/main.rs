@@ -145,7 +145,6 @@ macro_rules! conformance {
                     an_edge_of_a_pipe_is_told_again_after_a_refused_write,
                     a_pipe_ends_when_its_sender_is_gone,
                     a_pipe_nobody_reads_is_broken,
-                    a_child_process_talks_through_pipes,
                     a_pipe_told_to_block_blocks,
                     pipes_convert_from_and_to_descriptors;
                 registered:

@@ -17,6 +17,8 @@ pub struct Source {
     fd: RawFd,
     pub theirs: Option<Peer>,
     pub is_tcp: bool,
+    /// We finished sending.
+    pub has_finished: bool,
 }
 
 /// The other end. What it does is seen at once if it is a Unix socket; over TCP each step waits until it is.
@@ -35,7 +37,7 @@ impl Source {
             let (ours, theirs) = pair();
             (ours, Peer::Unix(theirs))
         };
-        Source { fd: ours.as_raw_fd(), ours, theirs: Some(theirs), is_tcp }
+        Source { fd: ours.as_raw_fd(), ours, theirs: Some(theirs), is_tcp, has_finished: false }
     }
 
     /// Closes both ends and opens two others. The old ones go first, so that the numbers come back.
@@ -102,6 +104,10 @@ impl Source {
         }
     }
 
+    pub fn finishes(&mut self) {
+        self.has_finished |= self.ours.shutdown(Shutdown::Write).is_ok();
+    }
+
     pub fn receives_urgent(&self) {
         let _ = self.ours.try_io(|| receive_urgent(&self.fd));
     }
@@ -154,6 +160,30 @@ impl Flags {
                 has(libc::POLLHUP) || (has(libc::POLLOUT) && has(libc::POLLERR)) || flags == libc::POLLERR,
             ])
         })
+    }
+
+    /// The same in kqueue's words, which has a filter for each direction: it tells of the directions that were asked about,
+    /// unless there was an error, and of our own end as well.
+    pub fn of_kqueue(source: &Source, interest: Interest) -> Option<Flags> {
+        let (reads, writes) = (interest.is_readable(), interest.is_writable());
+        let flags = poll_flags(&source.ours, libc::POLLIN | RDHUP | libc::POLLOUT | libc::POLLPRI);
+        let has = |some: libc::c_short| flags & some != 0;
+        let is_urgent = interest.is_priority() && has(libc::POLLPRI);
+        let is_over = has(libc::POLLERR | libc::POLLHUP);
+        let is_readable = (reads && (is_over || has(libc::POLLIN | RDHUP))) || is_urgent;
+        let is_writable = writes && (is_over || has(libc::POLLOUT) || source.has_finished);
+        let read_ended = reads && has(RDHUP | libc::POLLHUP);
+        let write_ended = writes && (has(libc::POLLHUP) || source.has_finished);
+        let has_failed = (read_ended || write_ended) && has(libc::POLLERR);
+        let (read_closed, write_closed) = (read_ended || has_failed, write_ended || has_failed);
+        (is_readable || is_writable).then_some(Flags([
+            is_readable,
+            is_writable,
+            is_urgent,
+            has_failed,
+            read_closed,
+            write_closed,
+        ]))
     }
 
     pub fn told(event: &Event) -> Flags {

@@ -76,7 +76,7 @@ impl Waiting {
         self.wait_for(Duration::ZERO)
     }
 
-    /// What comes within this time.
+    /// What comes within this time. (A process that is stopped and goes on is interrupted without any handler.)
     pub fn wait_for(&mut self, timeout: Duration) -> Vec<Event> {
         let start = Instant::now();
         loop {
