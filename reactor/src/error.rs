@@ -37,6 +37,16 @@ pub enum Error {
         /// The names that would have worked, separated by commas.
         available: String,
     },
+    /// A backend that this program has, and this machine refuses.
+    #[error("{name} {why}; choose another backend: {available}")]
+    Refused {
+        /// Its name.
+        name: &'static str,
+        /// What stands in the way.
+        why: &'static str,
+        /// The names that would have worked, separated by commas.
+        available: String,
+    },
     /// A listener or a connection could not be made.
     #[error("cannot {operation} {address}: {source}")]
     Socket {
@@ -84,6 +94,7 @@ impl Error {
             | Error::Wait { source, .. }
             | Error::Call { source, .. } => source.kind(),
             Error::Backend { .. } | Error::BeyondSelect { .. } => io::ErrorKind::InvalidInput,
+            Error::Refused { .. } => io::ErrorKind::Unsupported,
             Error::TooMany { .. } => io::ErrorKind::QuotaExceeded,
         };
         io::Error::new(kind, self)

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `sys`, `clock` | how do we ask the kernel, and what time is it? |
 //! | [`readiness`] | layer 1: who is ready? (mio's vocabulary) |
-//! | [`net`], [`unix`] | nonblocking sockets, raw descriptors |
+//! | [`net`], [`unix`] | nonblocking sockets, pipes, raw descriptors |
 //! | [`event_loop`] | layer 2: whose turn is it? |
 //! | [`guide`] | the same as chapters, with pictures |
 #![warn(missing_docs)]
@@ -30,6 +30,8 @@ pub mod event_loop;
 pub mod guide;
 pub mod net;
 pub mod readiness;
+#[cfg(feature = "sim")]
+pub mod simulation;
 pub mod unix;
 
 pub use error::{Error, errno};
@@ -40,6 +42,8 @@ pub mod features {
     //!
     //! | feature | what it brings |
     //! |---|---|
+    //! | `io-uring` (on, unless switched off) | the backend of that name, on Linux |
+    //! | `sim` | a simulated kernel, to test protocols with |
     //! | `signal-hook` | signals as events of the loop: [`Reactor::on_signal`](crate::event_loop::Reactor#method.on_signal) |
     //! | `os-poll`, `os-ext`, `net`, `log` | nothing: they are mio's, so that a program can depend on this package in mio's place |
     //!

@@ -143,6 +143,11 @@ fn a_source_dropped_without_deregistering_is_named_when_its_number_comes_back() 
         waiting.edge(&mut SourceFd(&number), 1, READABLE);
         drop(dropped);
         let _again = duplicate_at_least(&near, number);
+        if backend == Backend::Kqueue {
+            // A close took the registration with it, whatever duplicates there are: there is nothing to refuse.
+            waiting.edge(&mut SourceFd(&number), 77, READABLE);
+            continue;
+        }
         let error = waiting.registry().register(&mut SourceFd(&number), Token(77), READABLE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         let text = error.to_string();

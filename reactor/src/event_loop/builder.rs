@@ -19,6 +19,7 @@ use super::reactor::{BELL, Reactor, Spin, key};
 use super::spawner::Spawner;
 use crate::clock;
 use crate::readiness::Backend;
+use crate::readiness::backend::Callers;
 
 /// Settings of a loop to be built.
 ///
@@ -115,7 +116,7 @@ impl<P: Protocol + 'static> Builder<P> {
     /// # Errors
     /// The backend is not available here, or descriptors ran out.
     pub fn build(self) -> io::Result<Reactor<P>> {
-        let selector = Arc::new(self.backend.open()?);
+        let selector = Arc::new(self.backend.open(Callers::OneThread)?);
         let mailbox = Arc::new(Mailbox::new(Arc::clone(&selector), key(BELL, 0, 0), self.mailbox)?);
         Ok(Reactor {
             connections: Slab::new(),

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::event_loop::{Context, Protocol};
     use crate::readiness::Backend;
-    use crate::readiness::backend::Selector;
+    use crate::readiness::backend::{Callers, Selector};
 
     struct Silent;
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn mailbox_over(backend: Backend, capacity: usize) -> (Arc<AnySelector>, Handle<Silent>) {
-        let selector = Arc::new(backend.open().unwrap());
+        let selector = Arc::new(backend.open(Callers::OneThread).unwrap());
         let mailbox = Mailbox::new(Arc::clone(&selector), 7, capacity).unwrap();
         (selector, Handle::new(Arc::new(mailbox)))
     }

@@ -547,6 +547,7 @@ impl<P: Protocol + 'static> Reactor<P> {
 impl<P: Protocol> Drop for Reactor<P> {
     fn drop(&mut self) {
         self.mailbox.close();
+        let _ = self.driver.selector.let_go(); // all that it watches is closed next; there is nobody to tell
         while self.spawner.next().is_some() {} // a protocol that waits there may hold the spawner, and so itself
     }
 }

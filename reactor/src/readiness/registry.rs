@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use super::backend::{AnySelector, Backend, Rearm, Registration, Selector};
+use super::backend::{AnySelector, Backend, Callers, Rearm, Registration, Selector};
 use super::event::Source;
 use super::{Interest, Token, Trigger};
 
@@ -30,7 +30,7 @@ pub struct Registry {
 
 impl Registry {
     pub(super) fn new(backend: Backend) -> io::Result<Registry> {
-        Ok(Registry { selector: Arc::new(backend.open()?), trigger: Trigger::Edge })
+        Ok(Registry { selector: Arc::new(backend.open(Callers::AnyThread)?), trigger: Trigger::Edge })
     }
 
     /// Starts to watch `source`: each event for it carries `token`. The trigger is [`Trigger::Edge`], and what is ready
@@ -187,6 +187,7 @@ impl Registry {
 
     // What the sources of this crate hand their descriptor to.
 
+    #[inline]
     pub(crate) fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -197,6 +198,7 @@ impl Registry {
         self.selector.register(fd, self.registration(token, interest, rearm))
     }
 
+    #[inline]
     pub(crate) fn change(
         &self,
         fd: BorrowedFd<'_>,
@@ -207,10 +209,12 @@ impl Registry {
         self.selector.reregister(fd, self.registration(token, interest, rearm))
     }
 
+    #[inline]
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.selector.deregister(fd)
     }
 
+    #[inline]
     fn registration(&self, token: Token, interest: Interest, rearm: Rearm) -> Registration {
         Registration { key: token.0 as u64, interest, trigger: self.trigger, rearm }
     }
@@ -224,7 +228,28 @@ impl Registry {
 impl AsRawFd for Registry {
     /// epoll's descriptor, to nest it in another loop. select, poll and polling have none that says all: -1.
     fn as_raw_fd(&self) -> RawFd {
-        self.selector.as_raw_fd()
+        self.selector.as_fd().map_or(-1, |fd| fd.as_raw_fd())
+    }
+}
+
+impl AsFd for Registry {
+    /// The same. [`as_raw_fd`](Registry::as_raw_fd) can say that there is none, this cannot.
+    ///
+    /// # Panics
+    /// With a backend that has no such descriptor.
+    ///
+    /// ```
+    /// use std::os::fd::{AsFd, AsRawFd};
+    /// # if reactor::Backend::available().iter().any(|backend| backend.name() == "epoll") {
+    /// let poll = reactor::Poll::with_backend("epoll".parse().unwrap())?;
+    /// assert_eq!(poll.registry().as_fd().as_raw_fd(), poll.as_raw_fd());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let none =
+            || panic!("the {} backend has no descriptor that stands for all its sources", self.backend());
+        self.selector.as_fd().unwrap_or_else(none)
     }
 }
 

@@ -52,7 +52,10 @@ pub trait Source {
     fn deregister(&mut self, registry: &Registry) -> io::Result<()>;
 }
 
-impl<T: Source + ?Sized> Source for Box<T> {
+impl<T> Source for Box<T>
+where
+    T: Source + ?Sized,
+{
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         (**self).register(registry, token, interests)
     }

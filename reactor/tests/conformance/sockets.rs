@@ -102,8 +102,10 @@ pub fn a_close_in_both_directions_is_a_hang_up(backend: Backend) {
     ours.shutdown(Shutdown::Write).unwrap();
     waiting.assert_silent();
     drop(theirs);
+    assert!(waiting.wait_until(|event| event.is_read_closed()).is_readable());
+    waiting.registry().reregister(&mut ours, Token(2), READABLE | WRITABLE).unwrap();
     let event = waiting.wait_until(|event| event.is_read_closed() && event.is_write_closed());
-    assert!(event.is_readable());
+    assert!(event.is_readable() && event.is_writable());
 }
 
 pub fn a_reset_is_told_and_read_as_such(backend: Backend) {
@@ -127,12 +129,14 @@ pub fn a_hung_up_edge_is_told_once_and_does_not_spin(backend: Backend) {
     waiting.edge(&mut ours, 1, READABLE);
     drop(theirs);
     let event = waiting.wait_one(1);
-    assert!(event.is_read_closed() && event.is_write_closed());
+    // kqueue tells of the directions that were asked about.
+    assert!(event.is_read_closed() && (event.is_write_closed() || backend == Backend::Kqueue));
     for _ in 0..3 {
         waiting.assert_silent();
     }
     waiting.registry().reregister(&mut ours, Token(2), READABLE | WRITABLE).unwrap();
-    assert!(waiting.wait_one(2).is_read_closed());
+    let event = waiting.wait_one(2);
+    assert!(event.is_read_closed() && event.is_write_closed());
     waiting.deregister(&mut ours);
 }
 

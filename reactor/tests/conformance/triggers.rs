@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use reactor::unix::SourceFd;
 use reactor::{Backend, Token, Trigger};
 
-use crate::support::{READABLE, WRITABLE, Waiting, drain, fill, pair, raw_pair};
+use crate::support::{READABLE, WRITABLE, Waiting, by_number, drain, fill, pair, raw_pair};
 
 pub fn an_edge_is_told_once(backend: Backend) {
     let mut waiting = Waiting::with(backend);
@@ -135,6 +136,29 @@ pub fn a_one_shot_is_told_once_until_it_is_loaded_again(backend: Backend) {
     waiting.assert_silent();
 }
 
+/// A kernel may have an entry for each direction, and then "once" is once for the source nevertheless.
+pub fn a_one_shot_for_both_directions_is_told_once(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, mut theirs) = pair();
+    waiting.register(&mut ours, 1, READABLE | WRITABLE, Trigger::OneShot);
+    for _ in 0..3 {
+        let event = waiting.wait_one(1);
+        assert!(event.is_writable());
+        theirs.write_all(b"simple").unwrap(); // in the other direction
+        waiting.assert_silent();
+        waiting.registry().reregister_with(&mut ours, Token(1), READABLE, Trigger::OneShot).unwrap();
+        assert!(waiting.wait_one(1).is_readable());
+        waiting.assert_silent();
+        drain(&mut ours);
+        let both = READABLE | WRITABLE;
+        waiting.registry().reregister_with(&mut ours, Token(1), both, Trigger::OneShot).unwrap();
+    }
+    drop(theirs);
+    let event = waiting.wait_one(1);
+    assert!(event.is_readable() && event.is_writable());
+    waiting.assert_silent();
+}
+
 pub fn the_trigger_belongs_to_the_registration(backend: Backend) {
     let mut waiting = Waiting::with(backend);
     let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
@@ -175,6 +199,13 @@ pub fn reregistering_replaces_token_interest_and_trigger(backend: Backend) {
     let event = waiting.wait_one(2);
     assert!(event.is_writable() && !event.is_readable());
     waiting.assert_silent();
+    waiting.registry().reregister_with(&mut ours, Token(3), READABLE, Trigger::OneShot).unwrap();
+    waiting.wait_one(3);
+    waiting.assert_silent();
+    waiting.registry().reregister_with(&mut ours, Token(4), READABLE, Trigger::Level).unwrap();
+    for _ in 0..3 {
+        waiting.wait_one(4);
+    }
 }
 
 pub fn only_what_was_asked_for_is_told(backend: Backend) {
@@ -213,6 +244,31 @@ pub fn a_raw_descriptor_has_all_three_triggers(backend: Backend) {
         assert!(waiting.wait_one(6).is_readable());
         waiting.deregister(&mut SourceFd(&fd));
         waiting.assert_silent();
+    }
+}
+
+/// signal-hook-mio registers one of our sockets and reads with recv(2) from its number.
+pub fn an_edge_read_past_us_by_its_number_is_told_again(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, mut theirs) = pair();
+    waiting.edge(&mut ours, 1, READABLE);
+    for _ in 0..3 {
+        theirs.write_all(b"simple").unwrap();
+        waiting.wait_one(1);
+        assert_eq!(drain(&mut &*by_number(&ours)), 6);
+    }
+}
+
+/// Nobody knows whether it is used, but a connection with room would be told of it for ever.
+pub fn an_edge_for_room_whose_number_was_asked_for_is_silent(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, _theirs) = pair();
+    waiting.edge(&mut ours, 1, READABLE | WRITABLE);
+    assert!(waiting.wait_one(1).is_writable());
+    for _ in 0..3 {
+        assert!(ours.as_raw_fd() > 0);
+        let events = waiting.wait_for(Duration::from_millis(3));
+        assert!(events.is_empty(), "{events:?}");
     }
 }
 

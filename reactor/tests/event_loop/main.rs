@@ -32,7 +32,9 @@ macro_rules! tests {
         $($(
             #[test]
             fn $test() {
-                $crate::$module::$test($backend);
+                if $crate::support::is_available($backend) {
+                    $crate::$module::$test($backend);
+                }
             }
         )*)*
     };
@@ -251,3 +253,5 @@ event_loop!(epoll, Backend::Epoll);
 event_loop!(kqueue, Backend::Kqueue);
 #[cfg(has_polling)]
 event_loop!(polling, Backend::Polling);
+#[cfg(has_io_uring)]
+event_loop!(io_uring, Backend::IoUring);

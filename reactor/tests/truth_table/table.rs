@@ -68,9 +68,12 @@ impl Table {
         let headings = [self.names, self.columns].concat();
         let mut text = line(&headings.iter().map(|&heading| heading.to_owned()).collect::<Vec<_>>());
         text += &line(&vec!["---".to_owned(); headings.len()]);
+        let published = self.read();
         for (row, names) in self.rows.iter().enumerate() {
-            let cells =
-                (0..self.columns.len()).map(|column| cell(|backend| measure(backend, row, column, None)));
+            let cells = (0..self.columns.len()).map(|column| {
+                let old = published.get(row).and_then(|cells| cells.get(self.names.len() + column));
+                cell(old.map_or("", |cell| cell), |backend| measure(backend, row, column, None))
+            });
             text += &line(&names.iter().cloned().chain(cells).collect::<Vec<_>>());
         }
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,29 +95,37 @@ fn chapter() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/guide/what_is_told.md")
 }
 
-/// One cell: what epoll tells, and by name what others tell.
-fn cell(measure: impl Fn(Backend) -> String) -> String {
+/// One cell: what epoll tells, and by name what others tell. What the old one said of backends that are not here is kept.
+fn cell(old: &str, measure: impl Fn(Backend) -> String) -> String {
     let reference = measure(Backend::Epoll);
+    let is_here = |name: &&str| backends().any(|backend| backend.name() == *name);
     let mut others: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut add = |told: String, name| match others.iter_mut().find(|(other, _)| *other == told) {
+        Some((_, names)) => names.push(name),
+        None => others.push((told, vec![name])),
+    };
     for backend in backends() {
         let told = measure(backend);
-        match others.iter_mut().find(|(other, _)| *other == told) {
-            _ if told == reference => {}
-            Some((_, names)) => names.push(backend.name()),
-            None => others.push((told, vec![backend.name()])),
+        if told != reference {
+            add(told, backend.name());
         }
+    }
+    for (names, told) in others_of(old) {
+        names.split(", ").filter(|name| !is_here(name)).for_each(|name| add(told.to_owned(), name));
     }
     let others = others.iter().map(|(told, names)| format!("<br>**{}**: {told}", names.join(", ")));
     reference + &others.collect::<String>()
 }
 
+/// Who tells something else than epoll, by a published cell, and what.
+fn others_of(cell: &str) -> impl Iterator<Item = (&str, &str)> {
+    cell.split("<br>").skip(1).filter_map(|part| part.strip_prefix("**")?.split_once("**: "))
+}
+
 /// What a published cell says of this backend.
 fn expected_of(cell: &str, backend: Backend) -> &str {
-    let mut parts = cell.split("<br>");
-    let reference = parts.next().unwrap_or_default();
-    let others = parts.filter_map(|part| part.strip_prefix("**")?.split_once("**: "));
-    let mut own = others.filter(|(names, _)| names.split(", ").any(|name| name == backend.name()));
-    own.next().map_or(reference, |(_, told)| told)
+    let mut own = others_of(cell).filter(|(names, _)| names.split(", ").any(|name| name == backend.name()));
+    own.next().map_or_else(|| cell.split("<br>").next().unwrap_or_default(), |(_, told)| told)
 }
 
 #[test]
@@ -124,7 +135,8 @@ fn a_cell_says_what_each_backend_tells() {
         Backend::Poll => "R W".to_owned(),
         _ => "–".to_owned(),
     };
-    let cell = cell(tell);
+    let cell = cell("R<br>**select, unheard of**: W<br>**elsewhere**: –", tell);
+    assert!(cell.ends_with("<br>**unheard of**: W<br>**elsewhere**: –"), "{cell}");
     for backend in backends() {
         assert_eq!(expected_of(&cell, backend), tell(backend), "{cell}");
     }

@@ -37,8 +37,8 @@ pub(super) struct Watch {
     trigger: Trigger,
     /// A one-shot that was told: its knotes are there, disabled.
     is_spent: bool,
-    /// Flags to tell in place of the kernel's, if any.
-    instead: u32,
+    /// Flags that its events tell beside the kernel's.
+    besides: u32,
     /// The batch that told it last, and its event's place there.
     told_in: (u64, usize),
 }
@@ -86,11 +86,11 @@ impl Knotes {
     }
 
     /// The next registration.
-    pub(super) fn next(&mut self, registration: Registration, instead: u32) -> Watch {
+    pub(super) fn next(&mut self, registration: Registration, besides: u32) -> Watch {
         let Registration { key, interest, trigger, rearm: _ } = registration;
         self.registrations = self.registrations.wrapping_add(1);
         let number = self.registrations;
-        Watch { key, number, interest, trigger, is_spent: false, instead, told_in: (0, 0) }
+        Watch { key, number, interest, trigger, is_spent: false, besides, told_in: (0, 0) }
     }
 
     /// Turns a batch of what the kernel told into events, one for each source; returns the changes that silence what is left
@@ -99,7 +99,11 @@ impl Knotes {
         self.batches += 1;
         let mut silence = Vec::new();
         for event in told {
-            let Some(filter) = event.filter() else { continue };
+            let Some(filter) = event.filter() else {
+                let flag = event.asynchronous();
+                ready.extend(flag.map(|flag| Event::new(event.number() as u64, flag)));
+                continue;
+            };
             #[cfg(has_evfilt_user)]
             if filter == Filter::User {
                 let key = self.wakers.get(event.ident()).copied().flatten();
@@ -108,7 +112,7 @@ impl Knotes {
             }
             let watch = self.watches.get_mut(event.ident()).and_then(Option::as_mut);
             let Some(watch) = watch.filter(|watch| watch.number == event.number()) else { continue };
-            let flags = if watch.instead == 0 { flags(event, filter) } else { watch.instead };
+            let flags = flags(event, filter) | watch.besides;
             if watch.told_in.0 == self.batches {
                 let event = &mut ready[watch.told_in.1];
                 *event = Event::new(watch.key, whole(event.flags() | flags));
@@ -143,17 +147,18 @@ impl Knotes {
     }
 }
 
-/// An event of one knote in poll(2)'s words. A socket that ended with an error says so in the details.
+/// An event of one knote in poll(2)'s words. A socket that ended with an error says so in the details, and is over in both
+/// directions, whichever the knote is about.
 fn flags(event: &Kevent, filter: Filter) -> u32 {
     let has_ended = event.has(EOF);
+    let has_failed = event.has(ERROR) || (has_ended && event.has_details());
     let flags = match filter {
         Filter::Write => sys::OUT | if has_ended { sys::WRHUP } else { 0 },
         #[cfg(has_evfilt_except)]
         Filter::Except => sys::PRI,
         _ => sys::IN | if has_ended { sys::RDHUP } else { 0 },
     };
-    let has_failed = event.has(ERROR) || (has_ended && event.has_details());
-    flags | if has_failed { sys::ERR } else { 0 }
+    flags | if has_failed { sys::ERR | sys::HUP } else { 0 }
 }
 
 /// The flags of several knotes together: what is ended in both directions is hung up.

@@ -69,7 +69,7 @@ const MEANING: [u32; 3] = [sys::IN | sys::RDHUP, sys::OUT, sys::PRI];
 impl Select {
     pub(crate) fn new() -> io::Result<Select> {
         let list = Listed::new(WatchList::new()?);
-        refuse_beyond(list.interruption())?;
+        refuse_beyond(sys::SELECT_ENDS_AT, list.interruption())?;
         let mut bitmaps = Bitmaps { interruption: list.interruption(), ..Bitmaps::default() };
         bitmaps.patch(list.interruption(), sys::IN);
         Ok(Select { list, bitmaps: Mutex::new(bitmaps) })
@@ -80,7 +80,7 @@ impl Selector for Select {
     // # Register
 
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        refuse_beyond(fd.as_raw_fd())?;
+        refuse_beyond(sys::SELECT_ENDS_AT, fd.as_raw_fd())?;
         self.list.register(fd, registration)
     }
 
@@ -103,13 +103,15 @@ impl Selector for Select {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_vain = 0;
         loop {
             let limit = self.list.enter(deadline.left(), |fd, flags| bitmaps.patch(fd, flags));
             let result = bitmaps.select(limit);
             let mut delivery = self.list.leave()?;
             match result {
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    bitmaps.remove_closed(&mut delivery);
+                // Once more if all are open: the number may have been given out again meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) && in_vain < 2 => {
+                    in_vain = if bitmaps.remove_closed(&mut delivery) { 0 } else { in_vain + 1 };
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -187,19 +189,22 @@ impl Bitmaps {
         Ok(())
     }
 
-    /// Quirk d.
-    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) {
+    /// Quirk d. Whether there were any.
+    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) -> bool {
+        let mut found = false;
         for fd in members(&self.wanted) {
             if delivery.is_unchanged(fd) && !sys::is_open(fd) {
                 delivery.remove(fd);
+                found = true;
             }
         }
+        found
     }
 }
 
-/// Quirk a.
-fn refuse_beyond(fd: RawFd) -> io::Result<()> {
-    match sys::SELECT_ENDS_AT {
+/// Quirk a: `end` is the first number that this system's select has no bit for, if there is one.
+fn refuse_beyond(end: Option<RawFd>, fd: RawFd) -> io::Result<()> {
+    match end {
         Some(end) if fd >= end => Err(Error::BeyondSelect { end }.into_io()),
         _ => Ok(()),
     }
@@ -267,6 +272,25 @@ mod tests {
             prop_assert!(bitmaps.wanted.iter().all(|map| map.len() == words));
             let held = members(&bitmaps.wanted).map(|fd| (fd, flags(&bitmaps.wanted, fd)));
             prop_assert!(held.eq(model));
+        }
+    }
+
+    /// Quirk a.
+    #[test]
+    fn where_select_ends_a_descriptor_beyond_is_refused_by_name() {
+        assert!(refuse_beyond(None, 70_000).is_ok());
+        assert!(refuse_beyond(Some(1024), 1023).is_ok());
+        let error = refuse_beyond(Some(1024), 1024).unwrap_err();
+        let error = Error::Registration {
+            operation: "register",
+            fd: 1024,
+            token: 7,
+            backend: "select",
+            source: error,
+        };
+        let text = error.into_io().to_string();
+        for part in ["descriptor 1024", "token 7", "select", "stops at 1024", "choose another backend"] {
+            assert!(text.contains(part), "{text:?} does not say {part:?}");
         }
     }
 

@@ -10,7 +10,9 @@
 //! and left out of the next wait until it is armed again:
 //! * by its owner's I/O ([`Rearm::ByOwner`]): our sockets tell after each call (`../rearm.rs` says in which direction);
 //! * by time ([`Rearm::ByTime`]): I/O on a raw descriptor passes us by, so it is armed again after [`REST`]. A raw descriptor
-//!   that stays ready is therefore reported a thousand times a second at most: more than an edge, and never less.
+//!   that stays ready is therefore reported a thousand times a second at most: more than an edge, and never less;
+//! * for reading, by time as well, after each loan of a socket's descriptor: who asks for the number may read from it past us.
+//!   (Not for writing. There is room most of the time, so that whoever only looks at the number would be told of it for ever.)
 //!
 //! What is lost against a kernel with edges: news about a source whose last report was answered by no I/O at all.
 //!
@@ -34,8 +36,9 @@ use super::{Rearm, Registration};
 use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
+use crate::readiness::waker::WakerFd;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::sys::{self, Bell};
+use crate::sys;
 
 /// How long an edge of a raw descriptor rests before it may fire again.
 const REST: Duration = Duration::from_millis(1);
@@ -49,7 +52,7 @@ pub(crate) struct WatchList {
     /// Told when a wait has left the kernel.
     left: Condvar,
     /// Part of every wait, never reported.
-    interruption: Bell,
+    interruption: WakerFd,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +107,7 @@ pub(super) fn wanted(interest: Interest) -> u32 {
 impl WatchList {
     pub(crate) fn new() -> io::Result<WatchList> {
         let (state, left) = (Mutex::default(), Condvar::new());
-        Ok(WatchList { state, left, interruption: Bell::new()? })
+        Ok(WatchList { state, left, interruption: WakerFd::new()? })
     }
 
     /// The descriptor to include in every wait.
@@ -168,7 +171,19 @@ impl WatchList {
         let armed = watch.armed | (wanted(direction) & wanted(watch.registration.interest));
         if watch.registration.trigger == Trigger::Edge && armed != watch.armed {
             watch.armed = armed;
-            // It fails only when the counter is full, and then it is readable, which is all that an interruption needs.
+            // What could fail is the interruption, and an eventfd that is open has no reason to.
+            let _ = self.changed(&mut state, fd.as_raw_fd());
+        }
+    }
+
+    /// A descriptor that its owner armed so far is in the hands of somebody who may read from it out of our sight.
+    pub(crate) fn lent(&self, fd: BorrowedFd<'_>) {
+        let mut state = self.lock();
+        let Some(watch) = state.watch(fd.as_raw_fd()) else { return };
+        let to_be_armed = !watch.armed & watch.armed_by_time();
+        if watch.registration.trigger == Trigger::Edge && to_be_armed != 0 && watch.rests_until.is_none() {
+            state.rest(fd.as_raw_fd());
+            // A wait in progress has to learn when the rest ends. (As in `rearm`, it does not matter if this fails.)
             let _ = self.changed(&mut state, fd.as_raw_fd());
         }
     }
@@ -210,7 +225,7 @@ impl WatchList {
     fn changed(&self, state: &mut State, fd: RawFd) -> io::Result<()> {
         state.note(fd);
         if state.waiting && !mem::replace(&mut state.interrupted, true) {
-            self.interruption.add()?;
+            self.interruption.write()?;
         }
         Ok(())
     }
@@ -322,7 +337,7 @@ impl State {
             let Some(watch) = self.watch(fd) else { continue };
             if watch.rests_until == Some(end) {
                 watch.rests_until = None;
-                watch.armed = wanted(watch.registration.interest);
+                watch.armed |= watch.armed_by_time();
                 self.note(fd);
             }
         }
@@ -350,6 +365,15 @@ impl Watch {
         match sys::poll(&mut all, Some(Duration::ZERO)) {
             Ok(_) => flags | (sys::poll_answer(&all[0]) & !sys::INVALID),
             Err(_) => flags, // what is known is told
+        }
+    }
+
+    /// What is armed when a rest ends.
+    fn armed_by_time(&self) -> u32 {
+        let wanted_of_all = wanted(self.registration.interest);
+        match self.registration.rearm {
+            Rearm::ByTime => wanted_of_all,
+            Rearm::ByOwner => wanted_of_all & wanted(Interest::READABLE | Interest::PRIORITY),
         }
     }
 
@@ -459,6 +483,28 @@ mod tests {
         assert_eq!(list.enter(None, |_, _| {}), None, "nobody rests");
     }
 
+    #[test]
+    fn a_loan_during_a_wait_ends_it_and_arms_for_reading_only() {
+        let list = WatchList::new().unwrap();
+        let socket = UnixStream::pair().unwrap().0;
+        let fd = socket.as_raw_fd();
+        list.register(socket.as_fd(), edge(1)).unwrap();
+        list.lent(socket.as_fd());
+        assert_eq!(list.enter(None, |_, _| {}), None, "it is armed already");
+        assert_eq!(list.leave().unwrap().deliver(fd, sys::IN | sys::OUT).map(|event| event.key()), Some(1));
+        assert_eq!(list.enter(None, |_, _| {}), None, "nobody rests");
+        list.lent(socket.as_fd());
+        assert!(list.lock().interrupted);
+        drop(list.leave().unwrap());
+        let mut armed = 0;
+        while armed & sys::IN == 0 {
+            let limit = list.enter(None, |_, flags| armed = flags);
+            assert!(limit.is_none_or(|limit| limit <= REST), "a wait is longer than the rest");
+            drop(list.leave().unwrap());
+        }
+        assert_eq!(armed & sys::OUT, 0);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Told(u32),
@@ -515,7 +561,7 @@ mod tests {
     #[cfg(loom)]
     mod models {
         use super::*;
-        use crate::readiness::backend::{AnySelector, Backend, Selector};
+        use crate::readiness::backend::{AnySelector, Backend, Callers, Selector};
         use crate::readiness::waker::Waker;
         use crate::sync::model::{check, waits_begun, waits_over};
         use loom::sync::atomic::{AtomicBool, Ordering};
@@ -523,13 +569,13 @@ mod tests {
         use std::sync::Arc;
 
         fn selector() -> Arc<AnySelector> {
-            Arc::new(Backend::Poll.open().unwrap())
+            Arc::new(Backend::Poll.open(Callers::AnyThread).unwrap())
         }
 
         /// A descriptor that is readable.
-        fn readable() -> Bell {
-            let bell = Bell::new().unwrap();
-            bell.add().unwrap();
+        fn readable() -> WakerFd {
+            let bell = WakerFd::new().unwrap();
+            bell.write().unwrap();
             bell
         }
 
@@ -551,7 +597,7 @@ mod tests {
             check(|| {
                 let list = Arc::new(WatchList::new().unwrap());
                 let changing = [1, 2].map(|key| {
-                    let (list, bell) = (Arc::clone(&list), Bell::new().unwrap());
+                    let (list, bell) = (Arc::clone(&list), WakerFd::new().unwrap());
                     thread::spawn(move || {
                         list.register(bell.fd(), level(key)).unwrap();
                         bell
@@ -566,7 +612,9 @@ mod tests {
                     drop(list.leave().unwrap());
                 }
                 changing.into_iter().for_each(|thread| drop(thread.join().unwrap()));
-                assert!(list.interruption.drain().is_err(), "a wait that nobody changed would end at once");
+                let mut next = [sys::poll_entry(list.interruption(), sys::IN)];
+                let left = sys::poll(&mut next, Some(Duration::ZERO)).unwrap();
+                assert_eq!(left, 0, "a wait during which nothing changed would end at once");
             });
         }
 
@@ -612,7 +660,7 @@ mod tests {
         #[test]
         fn what_is_deregistered_is_neither_told_nor_held_by_the_kernel() {
             check(|| {
-                let (selector, bell) = (selector(), Bell::new().unwrap());
+                let (selector, bell) = (selector(), WakerFd::new().unwrap());
                 selector.register(bell.fd(), level(1)).unwrap();
                 let gone = Arc::new(AtomicBool::new(false));
                 let leaving = {
@@ -622,7 +670,7 @@ mod tests {
                         selector.deregister(bell.fd()).unwrap();
                         assert!(waits_over() >= begun, "a wait that may hold the descriptor is not over");
                         gone.store(true, Ordering::Relaxed);
-                        bell.add().unwrap(); // would be told, if it were still watched
+                        bell.write().unwrap(); // would be told, if it were still watched
                         let last = readable();
                         selector.register(last.fd(), level(2)).unwrap();
                         last
