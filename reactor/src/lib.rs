@@ -24,6 +24,7 @@ compile_error!("zen-reactor needs a Unix: it waits with select, poll, epoll or k
 mod sys;
 mod clock;
 mod error;
+mod sync;
 
 pub mod event_loop;
 pub mod guide;
