@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Every way to wait that the programs offer.
-pub const BACKENDS: [&str; 3] = ["select", "poll", "epoll"];
+pub const BACKENDS: [&str; 4] = ["select", "poll", "epoll", "polling"];
 
 /// How long a condition may take to come true on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,8 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-/// Writes one test per backend: `on_every_backend! { fn name(backend) { … } }` makes `name::select`, `name::poll` and
-/// `name::epoll`, with `backend` bound to the name.
+/// Writes one test per backend: `on_every_backend! { fn name(backend) { … } }` makes `name::select`, `name::poll`,
+/// `name::epoll` and `name::polling`, with `backend` bound to the name.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($(#[$attribute:meta])* fn $name:ident($backend:ident) $body:block)*) => {$(
@@ -49,6 +49,10 @@ macro_rules! on_every_backend {
             #[test]
             fn epoll() {
                 on("epoll");
+            }
+            #[test]
+            fn polling() {
+                on("polling");
             }
         }
     )*};

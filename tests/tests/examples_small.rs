@@ -387,8 +387,9 @@ fn a_place_that_is_taken_is_told_in_one_line() {
         let taken = if name == "udp_echo" { udp.local_addr() } else { tcp.local_addr() }.unwrap();
         let ran = run(name, &[&["-p", &taken.port().to_string()], arguments].concat());
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{name}");
+        let attempt = if name == "udp_echo" { "bind to" } else { "listen at" };
         assert!(
-            ran.stderr.starts_with(&format!("{name}: cannot listen at {taken}: Address already in use")),
+            ran.stderr.starts_with(&format!("{name}: cannot {attempt} {taken}: Address already in use")),
             "{}",
             ran.stderr
         );

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use reactor::event::Event;
 use reactor::net::{UdpSocket, UnixDatagram};
 use reactor::{Backend, Token};
 
@@ -133,7 +134,7 @@ pub fn a_refusal_is_told_however_the_last_one_was_taken(backend: Backend) {
         waiting.edge(&mut socket, 1, READABLE | WRITABLE);
         for _ in 0..3 {
             socket.send(b"now").unwrap();
-            waiting.wait_until(|event| event.is_error());
+            waiting.wait_until(|event| tells_refusal(backend, event));
             assert_eq!(take(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
             assert!(socket.take_error().unwrap().is_none(), "it was taken");
         }
@@ -145,10 +146,15 @@ pub fn a_refusal_nobody_takes_does_not_spin(backend: Backend) {
     let (mut socket, _deaf) = connected_to_nobody();
     waiting.edge(&mut socket, 1, READABLE);
     socket.send(b"now").unwrap();
-    assert!(waiting.wait_one(1).is_error());
+    assert!(tells_refusal(backend, &waiting.wait_one(1)));
     for _ in 0..3 {
         waiting.assert_silent();
     }
+}
+
+/// kqueue tells an error that is no end as something to read.
+fn tells_refusal(backend: Backend, event: &Event) -> bool {
+    event.is_error() || (backend == Backend::Kqueue && event.is_readable())
 }
 
 pub fn room_for_datagrams_is_told_again_after_a_refused_send(backend: Backend) {

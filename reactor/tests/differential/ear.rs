@@ -2,9 +2,9 @@
 //!
 //! * *Level*: on every wait exactly what poll(2) says.
 //! * *One-shot*: the same, once.
-//! * *Edge*: nothing that is not so; nothing if nothing happened since the last wait; and whatever is *owed*: what became
-//!   ready after a registration, or after input or output that left the source not ready. (What else may be told and may not,
-//!   in that backends differ. The table "How often" in the guide has it.)
+//! * *Edge*: nothing that is not so; nothing if nothing happened since the last wait; if it is over, all that is so; and
+//!   whatever is *owed*: what became ready after a registration, or after input or output that left the source not ready. (What
+//!   else may be told and may not, in that backends differ. The table "How often" in the guide has it.)
 
 use reactor::{Backend, Interest, Trigger};
 
@@ -51,7 +51,7 @@ impl Ear {
         truth: Option<Flags>,
         told: Option<Flags>,
     ) -> Result<(), String> {
-        self.hears_in_passing(backend, truth, told)?;
+        self.notes(backend, truth, told, told == self.expected(backend, truth))?;
         let missing = match self.trigger {
             Trigger::Level => self.expected(backend, truth).filter(|_| told.is_none()),
             Trigger::OneShot => self.expected(backend, truth).filter(|_| self.is_loaded),
@@ -66,17 +66,32 @@ impl Ear {
         }
     }
 
-    /// The same of a wait that was not the last one: something may be told then.
+    /// The same of a wait that was not the last one: something may be told then. kqueue may tell of one direction before the
+    /// other thread has come to the next (quirk a of `kqueue.rs`).
     pub fn hears_in_passing(
         &mut self,
         backend: Backend,
         truth: Option<Flags>,
         told: Option<Flags>,
     ) -> Result<(), String> {
+        let is_part = told.is_some_and(|told| told.is_part_of(truth));
+        let is_all = told == self.expected(backend, truth);
+        self.notes(backend, truth, told, is_all || (backend == Backend::Kqueue && is_part))
+    }
+
+    /// Notes what was told. `is_so` is what a level may tell.
+    fn notes(
+        &mut self,
+        backend: Backend,
+        truth: Option<Flags>,
+        told: Option<Flags>,
+        is_so: bool,
+    ) -> Result<(), String> {
         let Some(flags) = told else { return Ok(()) };
         let is_right = match self.trigger {
-            Trigger::Level => told == self.expected(backend, truth),
-            Trigger::OneShot => self.is_loaded && told == self.expected(backend, truth),
+            Trigger::Level => is_so,
+            Trigger::OneShot => self.is_loaded && is_so,
+            Trigger::Edge if flags.is_over() => !self.is_quiet && (told == truth || is_so),
             Trigger::Edge => !self.is_quiet && flags.is_part_of(truth),
         };
         if !is_right {

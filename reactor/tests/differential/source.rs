@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use reactor::Interest;
@@ -13,8 +13,12 @@ use crate::support::{self, eventually, pair, poll_flags, receive_urgent, reset_o
 
 pub struct Source {
     pub ours: TcpStream,
+    /// Its number, asked for once: backends that emulate edges take each loan of it for a read they do not see.
+    fd: RawFd,
     pub theirs: Option<Peer>,
     pub is_tcp: bool,
+    /// We finished sending.
+    pub has_finished: bool,
 }
 
 /// The other end. What it does is seen at once if it is a Unix socket; over TCP each step waits until it is.
@@ -33,7 +37,7 @@ impl Source {
             let (ours, theirs) = pair();
             (ours, Peer::Unix(theirs))
         };
-        Source { ours, theirs: Some(theirs), is_tcp }
+        Source { fd: ours.as_raw_fd(), ours, theirs: Some(theirs), is_tcp, has_finished: false }
     }
 
     /// Closes both ends and opens two others. The old ones go first, so that the numbers come back.
@@ -93,15 +97,19 @@ impl Source {
     /// One urgent byte at a time: of two, the first becomes plain data, sooner or later.
     pub fn peer_urges(&mut self) {
         let Some(Peer::Tcp(theirs)) = &self.theirs else { return };
-        if poll_flags(&self.ours, libc::POLLPRI) & libc::POLLPRI == 0
+        if poll_flags(&self.fd, libc::POLLPRI) & libc::POLLPRI == 0
             && support::try_send_urgent(theirs, b'!').is_ok()
         {
             self.until(libc::POLLPRI);
         }
     }
 
+    pub fn finishes(&mut self) {
+        self.has_finished |= self.ours.shutdown(Shutdown::Write).is_ok();
+    }
+
     pub fn receives_urgent(&self) {
-        let _ = self.ours.try_io(|| receive_urgent(&self.ours));
+        let _ = self.ours.try_io(|| receive_urgent(&self.fd));
     }
 
     /// Writes until there is no room, and says whether that is why it ended. Over TCP nothing is written: when there is room
@@ -121,7 +129,7 @@ impl Source {
     }
 
     fn until(&self, flags: libc::c_short) {
-        eventually("what the peer did", || poll_flags(&self.ours, flags) & flags != 0);
+        eventually("what the peer did", || poll_flags(&self.fd, flags) & flags != 0);
     }
 }
 
@@ -140,7 +148,7 @@ impl Flags {
         ] {
             asked |= if is_asked { flags } else { 0 };
         }
-        let flags = poll_flags(&source.ours, asked);
+        let flags = poll_flags(&source.fd, asked);
         let has = |some: libc::c_short| flags & some != 0;
         (flags != 0).then(|| {
             Flags([
@@ -152,6 +160,30 @@ impl Flags {
                 has(libc::POLLHUP) || (has(libc::POLLOUT) && has(libc::POLLERR)) || flags == libc::POLLERR,
             ])
         })
+    }
+
+    /// The same in kqueue's words, which has a filter for each direction: it tells of the directions that were asked about,
+    /// unless there was an error, and of our own end as well.
+    pub fn of_kqueue(source: &Source, interest: Interest) -> Option<Flags> {
+        let (reads, writes) = (interest.is_readable(), interest.is_writable());
+        let flags = poll_flags(&source.ours, libc::POLLIN | RDHUP | libc::POLLOUT | libc::POLLPRI);
+        let has = |some: libc::c_short| flags & some != 0;
+        let is_urgent = interest.is_priority() && has(libc::POLLPRI);
+        let is_over = has(libc::POLLERR | libc::POLLHUP);
+        let is_readable = (reads && (is_over || has(libc::POLLIN | RDHUP))) || is_urgent;
+        let is_writable = writes && (is_over || has(libc::POLLOUT) || source.has_finished);
+        let read_ended = reads && has(RDHUP | libc::POLLHUP);
+        let write_ended = writes && (has(libc::POLLHUP) || source.has_finished);
+        let has_failed = (read_ended || write_ended) && has(libc::POLLERR);
+        let (read_closed, write_closed) = (read_ended || has_failed, write_ended || has_failed);
+        (is_readable || is_writable).then_some(Flags([
+            is_readable,
+            is_writable,
+            is_urgent,
+            has_failed,
+            read_closed,
+            write_closed,
+        ]))
     }
 
     pub fn told(event: &Event) -> Flags {
@@ -173,12 +205,14 @@ impl Flags {
         self.0[1]
     }
 
-    pub fn is_priority(self) -> bool {
-        self.0[2]
-    }
-
     pub fn is_read_closed(self) -> bool {
         self.0[4]
+    }
+
+    /// It can be neither read nor written any more, or it failed.
+    pub fn is_over(self) -> bool {
+        let [.., error, read_closed, write_closed] = self.0;
+        error || (read_closed && write_closed)
     }
 
     /// Nothing but that it is over.
@@ -197,9 +231,7 @@ impl Flags {
 
     /// The same in `polling`'s words: readable and writable, and what is over is both, asked for or not.
     pub fn as_polling_says(self) -> (bool, bool) {
-        let [readable, writable, _, error, read_closed, write_closed] = self.0;
-        let is_over = error || (read_closed && write_closed);
-        (readable || is_over, writable || is_over)
+        (self.is_readable() || self.is_over(), self.is_writable() || self.is_over())
     }
 }
 
@@ -208,8 +240,16 @@ const RDHUP: libc::c_short = libc::POLLRDHUP;
 #[cfg(not(has_pollrdhup))]
 const RDHUP: libc::c_short = 0;
 
+/// For those who only look at it.
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is the number of `ours`, which is open as long as this is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
 impl AsRawFd for Source {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.ours.as_raw_fd()
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
     }
 }

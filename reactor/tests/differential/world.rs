@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
@@ -79,7 +78,7 @@ impl World {
                     self.each_ear(which).for_each(Ear::is_full);
                 }
             }
-            Step::Finishes(which) => drop(self.stir(which).ours.shutdown(Shutdown::Write)),
+            Step::Finishes(which) => self.stir(which).finishes(),
             Step::Wait => self.compare()?,
         }
         Ok(())
@@ -182,7 +181,10 @@ impl World {
                 ear.stirs(); // what the peer sent after what is here may arrive at any time
             }
             let told = told.remove(&token);
-            let truth = Flags::of(&self.sources[which], ear.interest);
+            let truth = match backend {
+                Backend::Kqueue => Flags::of_kqueue(&self.sources[which], ear.interest),
+                _ => Flags::of(&self.sources[which], ear.interest),
+            };
             hears(ear, backend, truth, told)
                 .map_err(|why| TestCaseError::fail(format!("source {which}: {why}")))?;
             if let (Backend::Epoll, Some((_, since)), Some(told)) =
@@ -261,13 +263,13 @@ impl World {
     fn leave_reference(&mut self, which: usize, change: Change) {
         if let Change::Deregister | Change::Recycle = change {
             if self.reference[which].take().is_some() {
-                self.poller.delete(&self.sources[which].ours).unwrap();
+                self.poller.delete(&self.sources[which]).unwrap();
             }
         }
     }
 
     fn enter_reference(&mut self, which: usize, change: Change) {
-        let source = &self.sources[which].ours;
+        let source = &self.sources[which];
         match change {
             Change::Register(interest, trigger) => {
                 let (event, mode) = in_its_words(which, interest, trigger);

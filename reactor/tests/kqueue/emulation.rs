@@ -89,6 +89,8 @@ struct Knote {
     udata: usize,
     is_enabled: bool,
     is_active: bool,
+    /// There was something to tell when it was looked at last.
+    was_so: bool,
 }
 
 const BELL: u64 = u64::MAX;
@@ -215,7 +217,9 @@ impl Queue {
             }
             let mode = change.flags & (EV_CLEAR | EV_ONESHOT | EV_DISPATCH);
             let udata = change.udata as usize;
-            state.knotes.insert(name, Knote { mode, udata, is_enabled: true, is_active: false });
+            state
+                .knotes
+                .insert(name, Knote { mode, udata, is_enabled: true, is_active: false, was_so: false });
         }
         let Some(knote) = state.knotes.get_mut(&name) else { return Err(crate::ENOENT) };
         if change.flags & EV_DELETE != 0 {
@@ -357,12 +361,18 @@ impl Queue {
                 break;
             }
         }
-        // What was enabled after it had become active.
-        let late = |(name, knote): (&Name, &Knote)| {
-            (knote.is_enabled && knote.is_active && !state.active.contains(name)).then_some(*name)
-        };
-        let late: Vec<Name> = state.knotes.iter().filter_map(late).collect();
-        state.active.extend(late);
+        // What has become so, but epoll is about to hear of it; what stays so; and what was enabled after it had become active.
+        for name in state.knotes.keys().copied().collect::<Vec<_>>() {
+            let is_so = if name.1 == EVFILT_USER { false } else { look(name).is_some() };
+            let is_queued = state.active.contains(&name);
+            let Some(knote) = state.knotes.get_mut(&name) else { continue };
+            let is_news = is_so && (!knote.was_so || knote.mode & EV_CLEAR == 0);
+            knote.was_so = is_so;
+            if knote.is_enabled && !is_queued && (is_news || knote.is_active) {
+                knote.is_active = true;
+                state.active.push_back(name);
+            }
+        }
     }
 }
 

@@ -104,7 +104,8 @@ impl IoUring {
         exclusive: bool,
         note: fn(&mut Slots, RawFd, Watch) -> io::Result<()>,
     ) -> io::Result<()> {
-        let watch = Watch { registration, exclusive, always_ready: sys::is_always_ready(fd)? };
+        let sys::Nature { is_always_ready, file } = sys::nature(fd)?;
+        let watch = Watch { registration, file, exclusive, always_ready: is_always_ready };
         let mut state = self.lock()?;
         note(&mut state.operations.slots, fd.as_raw_fd(), watch)?;
         state.interrupt()
@@ -118,6 +119,7 @@ impl IoUring {
     ) -> io::Result<()> {
         while is_held(&state.operations.slots) {
             if !state.waiting {
+                state.operations.slots.set_fresh(false);
                 state.operations.hand_over_cancels()?;
                 state.operations.enter(None)?;
                 continue;
@@ -195,7 +197,7 @@ impl Selector for IoUring {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut state = self.lock()?;
-        state.operations.slots.next_round();
+        state.operations.begin();
         loop {
             state.operations.hand_over()?;
             let limit = if state.operations.news() > 0 { Some(Duration::ZERO) } else { deadline.left() };
@@ -206,6 +208,7 @@ impl Selector for IoUring {
             state = self.lock()?;
             state.waiting = false;
             let result = state.operations.came_back(result);
+            state.operations.slots.set_fresh(true);
             while state.operations.has_more() && state.operations.news() < ready.capacity() {
                 state.operations.enter(Some(Duration::ZERO))?; // quirk c
             }

@@ -99,7 +99,11 @@ impl Knotes {
         self.batches += 1;
         let mut silence = Vec::new();
         for event in told {
-            let Some(filter) = event.filter() else { continue };
+            let Some(filter) = event.filter() else {
+                let flag = event.asynchronous();
+                ready.extend(flag.map(|flag| Event::new(event.number() as u64, flag)));
+                continue;
+            };
             #[cfg(has_evfilt_user)]
             if filter == Filter::User {
                 let key = self.wakers.get(event.ident()).copied().flatten();

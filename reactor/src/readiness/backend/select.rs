@@ -69,7 +69,7 @@ const MEANING: [u32; 3] = [sys::IN | sys::RDHUP, sys::OUT, sys::PRI];
 impl Select {
     pub(crate) fn new() -> io::Result<Select> {
         let list = Listed::new(WatchList::new()?);
-        refuse_beyond(list.interruption())?;
+        refuse_beyond(sys::SELECT_ENDS_AT, list.interruption())?;
         let mut bitmaps = Bitmaps { interruption: list.interruption(), ..Bitmaps::default() };
         bitmaps.patch(list.interruption(), sys::IN);
         Ok(Select { list, bitmaps: Mutex::new(bitmaps) })
@@ -80,7 +80,7 @@ impl Selector for Select {
     // # Register
 
     fn register(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
-        refuse_beyond(fd.as_raw_fd())?;
+        refuse_beyond(sys::SELECT_ENDS_AT, fd.as_raw_fd())?;
         self.list.register(fd, registration)
     }
 
@@ -202,9 +202,9 @@ impl Bitmaps {
     }
 }
 
-/// Quirk a.
-fn refuse_beyond(fd: RawFd) -> io::Result<()> {
-    match sys::SELECT_ENDS_AT {
+/// Quirk a: `end` is the first number that this system's select has no bit for, if there is one.
+fn refuse_beyond(end: Option<RawFd>, fd: RawFd) -> io::Result<()> {
+    match end {
         Some(end) if fd >= end => Err(Error::BeyondSelect { end }.into_io()),
         _ => Ok(()),
     }
@@ -272,6 +272,25 @@ mod tests {
             prop_assert!(bitmaps.wanted.iter().all(|map| map.len() == words));
             let held = members(&bitmaps.wanted).map(|fd| (fd, flags(&bitmaps.wanted, fd)));
             prop_assert!(held.eq(model));
+        }
+    }
+
+    /// Quirk a.
+    #[test]
+    fn where_select_ends_a_descriptor_beyond_is_refused_by_name() {
+        assert!(refuse_beyond(None, 70_000).is_ok());
+        assert!(refuse_beyond(Some(1024), 1023).is_ok());
+        let error = refuse_beyond(Some(1024), 1024).unwrap_err();
+        let error = Error::Registration {
+            operation: "register",
+            fd: 1024,
+            token: 7,
+            backend: "select",
+            source: error,
+        };
+        let text = error.into_io().to_string();
+        for part in ["descriptor 1024", "token 7", "select", "stops at 1024", "choose another backend"] {
+            assert!(text.contains(part), "{text:?} does not say {part:?}");
         }
     }
 
