@@ -14,7 +14,10 @@ fn main() {
     println!("cargo::rerun-if-changed={SYSTEM_CALLS}");
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(SYSTEM_CALLS).expect("the reactor's source is beside us") {
-        names.extend(calls_in(&entry.expect("the folder is readable").path()));
+        let path = entry.expect("the folder is readable").path();
+        if path.is_file() {
+            names.extend(calls_in(&path)); // (a folder is the simulated kernel, which calls nobody)
+        }
     }
     names.retain(|name| !ELSEWHERE.contains(&name.as_str()));
     assert!(names.contains("recv"), "no system calls found in {SYSTEM_CALLS}");

@@ -68,7 +68,8 @@ impl Readiness {
             (None, Some(to)) => self.selector.register(socket, level(key, to)),
             (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
             (Some(_), None) => {
-                self.selector.deregister(socket).map_err(self.selector.explain("deregister", socket, key))
+                let explain = |error| self.selector.explain("deregister", socket, key, error);
+                self.selector.deregister(socket).map_err(explain)
             }
         }
     }
