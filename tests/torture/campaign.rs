@@ -11,7 +11,7 @@ use crate::kernel::{Entry, Fault, difference, rows_at};
 use crate::outcomes::Row;
 use crate::run::{Platform, Record, judge, play};
 use crate::scenarios::Scenario;
-use crate::stage::Scratch;
+use crate::stage::{MORE_IDLE_TURNS, Scratch};
 
 /// Tries to have a run begin as the one without faults did. TCP is handed over by the kernel's interrupts: on a busy machine a
 /// segment may once arrive a moment later.
@@ -154,7 +154,11 @@ impl<'a> Campaign<'a> {
         if faults.iter().all(|(injection, _)| !injection.lasting) {
             let detour = record.turns.saturating_sub(self.baseline.turns);
             self.tally.detour = self.tally.detour.max(detour);
-            self.tally.idle = self.tally.idle.max(record.idle_turns);
+            let idle = record.idle_turns.saturating_sub(self.baseline.idle_turns);
+            self.tally.idle = self.tally.idle.max(idle);
+            if idle > MORE_IDLE_TURNS {
+                self.wrong(id, &format!("{idle} turns more than usual had events and moved nothing"));
+            }
         }
         for complaint in judge(record, &self.baseline) {
             match covering(&complaint, &record.hits) {

@@ -24,10 +24,10 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         what: "listening there again says that the address is in use",
-        why: "such a path is still there, and for as long as it cannot be looked at or removed, nobody can tell that its \
-              owner is gone",
+        why: "such a path is still there, and for as long as it cannot be looked at, tried or removed, nobody can tell that \
+              its owner is gone",
         complaint: "(os error 98)",
-        calls: &[Call::lstat, Call::unlink],
+        calls: &[Call::lstat, Call::socket, Call::connect, Call::unlink],
     },
 ];
 

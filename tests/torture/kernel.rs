@@ -125,6 +125,10 @@ pub struct Kernel {
     pub rings: BTreeMap<RawFd, Ring>,
     /// What the last wait without an end watched, where the whole set crosses on every wait.
     pub watched: BTreeSet<RawFd>,
+    /// Whether a blocking call is one that is meant to block: then it takes as long as its socket's timeout.
+    pub may_block: bool,
+    /// Those timeouts.
+    pub patience: BTreeMap<RawFd, Duration>,
     /// Whether sockets get small buffers.
     pub small_buffers: bool,
 
@@ -141,6 +145,9 @@ pub struct Kernel {
 
 /// Calls in one turn. More are a hang that no number of turns would show.
 const ENDLESS: usize = 20_000;
+
+/// Where there are no turns, a lasting fault lasts for so many calls.
+const UNDER_FAULT_WITHOUT_TURNS: usize = 500;
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -210,6 +217,9 @@ impl Kernel {
             self.violations.push(format!("one turn made {ENDLESS} calls, the last of them {}", call.name()));
             self.lift();
         }
+        if self.may_block && self.calls_in_turn == UNDER_FAULT_WITHOUT_TURNS {
+            self.lift();
+        }
         if self.calls_in_turn == 2 * ENDLESS {
             eprintln!("a turn does not end, even without faults");
             std::process::abort();
@@ -242,6 +252,16 @@ impl Kernel {
         };
         self.hits.push(Hit { call: entry.call, label, then, outcome });
         Some(outcome)
+    }
+
+    /// A wait is about to look at these: whatever was closed does not belong among them.
+    pub fn waits_for(&mut self, watched: Vec<RawFd>, for_ever: bool) {
+        for fd in watched.iter().filter(|fd| !self.open.contains_key(fd)) {
+            self.violations.push(format!("descriptor {fd} is waited for, and closed"));
+        }
+        if for_ever {
+            self.watched = watched.into_iter().collect();
+        }
     }
 
     /// Notes what a call returned.
@@ -292,7 +312,7 @@ impl Kernel {
         if let Some(ring) = self.rings.remove(&fd) {
             self.clocks.remove(&ring.clock());
             // SAFETY: it is ours, and nobody's any more.
-            unsafe { libc::close(ring.clock()) };
+            traced::hidden(|| unsafe { libc::close(ring.clock()) });
         }
         self.registered.retain(|&(epoll, _), _| epoll != fd);
         let left_over = self.registered.keys().any(|&(_, watched)| watched == fd);

@@ -37,9 +37,13 @@
 //! Each scenario and platform is a process of its own, so that they can run beside each other, and one that dies is reported
 //! with the run it died in.
 
+mod bare;
+mod blocking;
 mod calls;
 mod campaign;
 mod canaries;
+mod clients;
+mod engine;
 mod exceptions;
 mod interposed;
 mod kernel;

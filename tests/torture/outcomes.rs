@@ -404,7 +404,22 @@ pub fn rows(call: Call) -> &'static [Row] {
         // Looking at the flags of an open descriptor, and setting O_NONBLOCK, has nothing that could fail.
         Call::fcntl => table![],
         // --------------------------------------------------------------------------------------------------- bytes
-        Call::recv | Call::recvfrom | Call::recvmsg => table![
+        Call::recvfrom => table![
+            survives(NotYet(libc::EAGAIN), "nonblocking and the receive operation would block"),
+            survives(Fails(libc::EINTR), "interrupted by delivery of a signal before any data was available"),
+            survives(Fails(libc::ENOMEM), "could not allocate memory"),
+            survives(
+                Fails(libc::ECONNREFUSED),
+                "udp(7): no receiver was associated; of what was sent before"
+            ),
+        ],
+        Call::sendto => table![
+            survives(Fails(libc::EAGAIN), "nonblocking and the requested operation would block"),
+            survives(Fails(libc::EINTR), "a signal occurred before any data was transmitted"),
+            survives(Fails(libc::ENOBUFS), "the output queue for a network interface was full"),
+            survives(Fails(libc::EPERM), "ip(7): a firewall forbids it"),
+        ],
+        Call::recv | Call::recvmsg => table![
             survives(NotYet(libc::EAGAIN), "nonblocking and the receive operation would block"),
             survives(
                 OneByte,
@@ -431,7 +446,7 @@ pub fn rows(call: Call) -> &'static [Row] {
             )
             .where_(of_a_connection),
         ],
-        Call::send | Call::sendto | Call::sendmsg => table![
+        Call::send | Call::sendmsg => table![
             survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block"),
             survives(OneByte, "return the number of bytes sent; epoll(7): fewer than asked means it is full")
                 .where_(is_divisible),

@@ -62,6 +62,9 @@ const ONE_TO_ONE: &[(Call, &str)] = &[
 /// What else may be seen: calls that the interposer looks ahead of or makes in place of others, signals, memory, locks.
 const BESIDES: &[&str] = &[
     "accept4",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
     "poll",
     "ppoll",
     "pselect6",

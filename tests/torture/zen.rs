@@ -73,6 +73,12 @@ pub enum Kind {
 }
 
 impl Reason {
+    /// Whether it is the same but for numbers, of descriptors and of bytes.
+    pub fn is_like(&self, other: &Reason) -> bool {
+        let words = |reason: &Reason| reason.text.replace(|letter: char| letter.is_ascii_digit(), "");
+        (self.kind, self.errno) == (other.kind, other.errno) && words(self) == words(other)
+    }
+
     fn of(reason: &CloseReason) -> Reason {
         let (kind, errno) = match reason {
             CloseReason::Finished => (Kind::Finished, None),
@@ -132,9 +138,8 @@ pub struct Zen {
 
 impl Zen {
     /// For a connection that was just accepted.
-    pub fn accepted(book: &SharedBook) -> Zen {
-        let label = Label::Accepted(kernel::with(|kernel| kernel.accepted) - 1);
-        Zen::new(label, book, None)
+    pub fn accepted(book: &SharedBook, number: usize) -> Zen {
+        Zen::new(Label::Accepted(number), book, None)
     }
 
     /// For a connection that the loop is about to make, to ask these questions.
