@@ -444,6 +444,28 @@ mod tests {
         });
     }
 
+    #[test]
+    fn of_two_rings_that_watch_a_listener_exclusively_one_is_told() {
+        with_each(8, 16, |first| {
+            let second = IoUring::with_room(8, 16, first.callers()).unwrap();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            for (key, ring) in [(1, &first), (2, &second)] {
+                ring.register_exclusively(listener.as_fd(), key).unwrap();
+                assert_eq!(now(ring), []);
+            }
+            for _ in 0..4 {
+                let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let told = [now(&first), now(&second)].concat();
+                assert_eq!(told.len(), 1, "{told:?}");
+                drop((client, listener.accept().unwrap()));
+                assert_eq!([now(&first), now(&second)].concat(), [], "who was told is armed again");
+            }
+            for ring in [&first, &second] {
+                ring.deregister(listener.as_fd()).unwrap();
+            }
+        });
+    }
+
     /// As if the kernel had said that completions were lost.
     #[test]
     fn with_another_ring_everybody_is_heard() {
