@@ -8,7 +8,9 @@
 //!
 //! # Quirks
 //! a. A poll holds the file open until it ended. So `deregister` cancels it and waits for its last completion, or the caller's
-//!    `close` would close nothing yet. Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
+//!    `close` would close nothing yet; and what is closed without being deregistered stays open. When a process is killed, the
+//!    kernel empties its ring only after it is gone: a port may be taken for some milliseconds more.
+//!    Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
 //! b. The kernel's share of a poll is done by the thread that submitted it, which is interrupted for it, and a poll is cancelled
 //!    when that thread is gone. So only waiting threads submit polls; others leave them a note and wake them.
 //!    Test: `what_a_thread_armed_that_is_gone_is_heard`.
