@@ -38,7 +38,6 @@ use super::always_ready::{AlwaysReady, StandIn};
 use super::watch_list::{Delivery, WatchList, index, wanted};
 use super::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -176,9 +175,7 @@ impl Selector for Polling {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock
@@ -281,6 +278,7 @@ impl std::fmt::Debug for Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::interest::Interest;
     use crate::readiness::interest::Trigger;
     use std::fs::File;
     use std::io::{Read, Write};
