@@ -225,7 +225,8 @@ impl Round {
             self.reported = polling::Events::with_capacity(room);
         }
         self.reported.clear();
-        poller.wait(&mut self.reported, Some(Duration::ZERO))?;
+        let result = poller.wait(&mut self.reported, Some(Duration::ZERO));
+        // Should it have failed, what it had reported by then is here, and is not reported again by itself.
         for event in self.reported.iter() {
             let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
             match delivery.armed(fd) {
@@ -233,6 +234,7 @@ impl Round {
                 flags => self.entries.push(sys::poll_entry(fd, flags)),
             }
         }
+        result?;
         sys::poll(&mut self.entries, Some(Duration::ZERO)).map(drop)
     }
 
