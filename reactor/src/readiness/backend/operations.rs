@@ -53,7 +53,7 @@ impl Operations {
     pub(super) fn new(ring: Ring, interruption: Option<EventFd>) -> Operations {
         Operations {
             ring,
-            slots: Slots::default(),
+            slots: Slots::new(interruption.is_none()),
             alarm: None,
             is_set: false,
             clock: CLOCK,

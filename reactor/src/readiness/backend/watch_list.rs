@@ -14,6 +14,9 @@
 //! * for reading, by time as well, after each loan of a socket's descriptor: who asks for the number may read from it past us.
 //!   (Not for writing. There is room most of the time, so that whoever only looks at the number would be told of it for ever.)
 //!
+//! A waker alone stays armed ([`Rearm::Never`]): its ring is taken out as it is told, so that the next one is news by itself.
+//! To disarm it would cost a wake three system calls and a round of the wait more, 10 µs in place of 2.8.
+//!
 //! What is lost against a kernel with edges: news about a source whose last report was answered by no I/O at all.
 //!
 //! A hang-up (`POLLHUP`, `POLLERR`) cannot be masked: poll(2) reports it whatever was asked. So once an edge reported one, the
@@ -257,6 +260,11 @@ impl Delivery<'_> {
                 self.0.note(fd);
                 Some(Event::new(key, flags))
             }
+            Trigger::Edge if rearm == Rearm::Never => {
+                // A ring that was not taken out, because of a signal, is told again.
+                let _ = sys::borrow(fd, sys::drain_bell);
+                Some(Event::new(key, flags))
+            }
             Trigger::Edge => {
                 let flags = watch.told_whole(fd, flags);
                 watch.disarm(flags);
@@ -373,7 +381,7 @@ impl Watch {
         let wanted_of_all = wanted(self.registration.interest);
         match self.registration.rearm {
             Rearm::ByTime => wanted_of_all,
-            Rearm::ByOwner => wanted_of_all & wanted(Interest::READABLE | Interest::PRIORITY),
+            Rearm::ByOwner | Rearm::Never => wanted_of_all & wanted(Interest::READABLE | Interest::PRIORITY),
         }
     }
 
@@ -455,14 +463,18 @@ mod tests {
         let list = WatchList::new().unwrap();
         let socket = UnixStream::pair().unwrap().0;
         list.register(socket.as_fd(), edge(1)).unwrap();
-        assert!(list.interruption.drain().is_err(), "nobody waits");
+        assert!(!is_interrupted(&list), "nobody waits");
         list.enter(None, |_, _| {});
         list.reregister(socket.as_fd(), edge(2)).unwrap();
         list.reregister(socket.as_fd(), edge(3)).unwrap();
-        let mut entry = [sys::poll_entry(list.interruption(), sys::IN)];
-        assert_eq!(sys::poll(&mut entry, Some(Duration::ZERO)).unwrap(), 1);
+        assert!(is_interrupted(&list));
         drop(list.leave().unwrap());
-        assert!(list.interruption.drain().is_err(), "it was drained on the way out");
+        assert!(!is_interrupted(&list), "it was drained on the way out");
+    }
+
+    fn is_interrupted(list: &WatchList) -> bool {
+        let mut entry = [sys::poll_entry(list.interruption(), sys::IN)];
+        sys::poll(&mut entry, Some(Duration::ZERO)).unwrap() == 1
     }
 
     #[test]
