@@ -226,7 +226,9 @@ pub fn raise_descriptor_limit() -> u64 {
             limit.rlim_cur = limit.rlim_max;
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
         }
-        limit.rlim_cur as u64 // signed on some systems
+        #[allow(clippy::unnecessary_cast)] // signed on some systems
+        let most = limit.rlim_cur as u64;
+        most
     })
 }
 
