@@ -9,16 +9,22 @@
 //!   `libc` crate that declares what the BSDs have; `tests/kqueue/run` makes one.
 //! * `--cfg reactor_only_posix` takes a system for one without a row, so that what replaces a missing system call can be run
 //!   where it is not missing.
+//!
+//! And three are other crates'. `--cfg loom` is how its models are asked for (`src/sync.rs`). Two are for the tests of mio and
+//! polling: they make them use poll(2) where there is better. Our benchmarks do so to compare on the same kernel interface
+//! (`benches/readiness`). A poller of polling is no descriptor then.
 
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 25] = [
+const CONDITIONS: &[(&str, &str)] = &[
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
     ("has_evfilt_user", "kqueue: a filter that a thread triggers by itself"),
     ("has_evfilt_except", "kqueue: a filter for out-of-band data"),
+    ("has_evfilt_aio", "kqueue: asynchronous I/O with files tells of its end"),
+    ("has_evfilt_lio", "kqueue: so does a list of it"),
     ("has_polling", "the `polling` crate's poller is a descriptor: epoll, kqueue or an event port"),
     ("has_eventfd", "eventfd(2)"),
     ("has_timerfd", "timerfd_create(2)"),
@@ -39,6 +45,15 @@ const CONDITIONS: [(&str, &str); 25] = [
     ("has_enonet", "ENONET, an error of accept(2)"),
     ("has_rusage_thread", "getrusage(2) of one thread (for tests)"),
     ("has_sa_len", "addresses begin with their length"),
+];
+
+/// What is given from outside.
+const FOR_TESTS: [&str; 5] = [
+    "loom",
+    "reactor_force_kqueue",
+    "reactor_only_posix",
+    "mio_unsupported_force_poll_poll",
+    "polling_test_poll_backend",
 ];
 
 /// The rows.
@@ -64,6 +79,8 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_kqueue",
             "has_polling",
             "has_evfilt_user",
+            "has_evfilt_aio",
+            "has_evfilt_lio",
             "has_ppoll",
             "has_pollrdhup",
             "has_pselect_of_any_size",
@@ -79,6 +96,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_ppoll",
             "has_pselect_of_any_size",
             "has_socket_flags",
@@ -115,6 +133,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_polling",
             "has_evfilt_user",
             "has_evfilt_except",
+            "has_evfilt_aio",
             "has_pselect_extsn",
             "has_so_nosigpipe_only",
             "has_sendfile_darwin",
@@ -144,9 +163,7 @@ fn given_feature(name: &str) -> bool {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for condition in
-        CONDITIONS.map(|(name, _)| name).into_iter().chain(["reactor_force_kqueue", "reactor_only_posix"])
-    {
+    for condition in CONDITIONS.iter().map(|&(name, _)| name).chain(FOR_TESTS) {
         println!("cargo::rustc-check-cfg=cfg({condition})");
     }
     let system = env::var("CARGO_CFG_TARGET_OS").expect("Cargo names the target");
@@ -157,6 +174,9 @@ fn main() {
     };
     if given("reactor_force_kqueue") && !offered.contains(&"has_kqueue") {
         offered.extend(["has_kqueue", "has_evfilt_user"]);
+    }
+    if given("polling_test_poll_backend") {
+        offered.retain(|condition| *condition != "has_polling");
     }
     if !given_feature("io-uring") || !knows_io_uring(&system) {
         offered.retain(|condition| *condition != "has_io_uring");

@@ -1,7 +1,7 @@
 # Cargo's commands that do not come with it. They are built without optimisation, which takes half the time: none has much to do.
 
 # The versions are named because what the tools say depends on them.
-cargo_tools_versions=(cargo-hack@0.6.46 cargo-deny@0.20.2 cargo-public-api@0.52.0)
+cargo_tools_versions=(cargo-hack@0.6.46 cargo-deny@0.20.2 cargo-public-api@0.52.0 cargo-fuzz@0.13.2)
 
 # cargo_tool NAME: afterwards `cargo NAME` can be called; if not, the job ends.
 cargo_tool() {

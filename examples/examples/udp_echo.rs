@@ -1,4 +1,4 @@
-//! Sends every datagram back: a `UdpSocket` of the standard library as a source of the loop.
+//! Sends every datagram back: a `UdpSocket` as a source of the loop.
 //!
 //! ```console
 //! $ cargo run --example udp_echo
@@ -6,11 +6,11 @@
 //! $ nc -u 127.0.0.1 1061               # in another terminal
 //! ```
 //!
-//! A loop watches descriptors, and it does not care what they are of. The reactor has no UDP of its own, so the socket is made
-//! elsewhere and handed to it as a `Source`: a descriptor, what to watch it for, and what to do when it is ready. Three rules
-//! make a good source:
+//! A loop watches descriptors, and it does not care what they are of. Its protocols converse over connections, and datagrams
+//! know none; so the socket is handed to it as a `Source`: a descriptor, what to watch it for, and what to do when it is ready.
+//! Three rules make a good source:
 //!
-//! * It never blocks: the socket is nonblocking, and *would block* ends its turn.
+//! * It never blocks: the socket is nonblocking, as all of `reactor::net` are, and *would block* ends its turn.
 //! * It does a bounded amount of work per turn, however much is waiting: the loop comes back to it, after the others.
 //! * When it cannot go on because the kernel takes no more, it stops reading and asks to be told when it may write.
 //!
@@ -19,7 +19,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use clap::Parser;
 use reactor::Interest;
 use reactor::event::Event;
 use reactor::event_loop::{Reactor, Source, SourceContext};
+use reactor::net::UdpSocket;
 use tracing::debug;
 use zen_examples::{Listen, WaitWith, announce, fail, parse, start_log, stop_on_signal};
 
@@ -51,10 +52,7 @@ fn main() {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
-    let addresses = options.listen.addresses(1061);
-    let socket = UdpSocket::bind(&*addresses)
-        .unwrap_or_else(|error| fail(format_args!("cannot listen at {}: {error}", addresses[0])));
-    socket.set_nonblocking(true)?;
+    let socket = bind(&options.listen.addresses(1061))?;
     let address = socket.local_addr()?;
     // No connections in this loop, hence no protocol.
     let mut reactor: Reactor<Infallible> = options.wait_with.builder().build()?;
@@ -62,6 +60,12 @@ fn serve(options: &Options) -> io::Result<()> {
     stop_on_signal(&mut reactor, Duration::ZERO);
     announce(address);
     reactor.run()
+}
+
+/// At the first of the addresses that works.
+fn bind(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
+    let nowhere = Err(ErrorKind::AddrNotAvailable.into());
+    addresses.iter().fold(nowhere, |bound, &address| bound.or_else(|_| UdpSocket::bind(address)))
 }
 
 struct Echo {

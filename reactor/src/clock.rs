@@ -8,5 +8,11 @@ use std::time::Instant;
 /// The monotonic time (clock_gettime(2), `CLOCK_MONOTONIC`).
 #[inline]
 pub(crate) fn now() -> Instant {
+    #[cfg(feature = "sim")]
+    {
+        if let Some(now) = crate::sys::simulated::now() {
+            return now;
+        }
+    }
     Instant::now()
 }

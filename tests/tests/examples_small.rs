@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use zen_tests::{
-    BACKENDS, Client, PATIENCE, Process, Ran, Server, TemporaryPath, example_command, finish, is_installed,
+    Client, PATIENCE, Process, Ran, Server, TemporaryPath, backends, example_command, finish, is_installed,
     on_every_backend, wait_until,
 };
 
@@ -347,9 +347,9 @@ fn needed(name: &str) -> &'static [&'static str] {
 fn a_signal_ends_each_server_with_success() {
     for (name, arguments) in SERVERS {
         let backends = if WITH_BACKEND.contains(&name) && !arguments.contains(&"threads") {
-            &BACKENDS[..]
+            backends()
         } else {
-            &[""]
+            vec![""]
         };
         for backend in backends {
             for signal in ["INT", "TERM"] {
@@ -387,8 +387,9 @@ fn a_place_that_is_taken_is_told_in_one_line() {
         let taken = if name == "udp_echo" { udp.local_addr() } else { tcp.local_addr() }.unwrap();
         let ran = run(name, &[&["-p", &taken.port().to_string()], arguments].concat());
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{name}");
+        let attempt = if name == "udp_echo" { "bind to" } else { "listen at" };
         assert!(
-            ran.stderr.starts_with(&format!("{name}: cannot listen at {taken}: Address already in use")),
+            ran.stderr.starts_with(&format!("{name}: cannot {attempt} {taken}: Address already in use")),
             "{}",
             ran.stderr
         );

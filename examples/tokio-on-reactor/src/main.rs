@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     print!("A child process says: {}", page::child().await?);
 
     let mut addresses = env::args().skip(1);
-    let mut listen = async |default: &str| TcpListener::bind(addresses.next().as_deref().unwrap_or(default)).await;
+    let mut listen =
+        async |default: &str| TcpListener::bind(addresses.next().as_deref().unwrap_or(default)).await;
     let zen = listen("127.0.0.1:1060").await?;
     let web = listen("127.0.0.1:8080").await?;
     println!("The zen is at {}, the page at http://{}/", zen.local_addr()?, web.local_addr()?);

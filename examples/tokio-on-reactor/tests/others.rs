@@ -78,7 +78,8 @@ fn crossterm_reads_keys() {
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
         let terminal = ptsname(&keyboard, Vec::new()).unwrap();
-        let terminal = fs::OpenOptions::new().read(true).write(true).open(terminal.to_str().unwrap()).unwrap();
+        let terminal =
+            fs::OpenOptions::new().read(true).write(true).open(terminal.to_str().unwrap()).unwrap();
         rustix::io::write(&keyboard, b"zen\x1b[A").unwrap();
         command.stdin(terminal);
         keyboards.borrow_mut().push(keyboard);

@@ -336,7 +336,8 @@ fn a_raw_descriptor_fires_again_and_again() {
                     }
                 }
             });
-            #[allow(deprecated)] // its successor is unsafe for owners that lie about their descriptor: this one cannot
+            // Its successor is unsafe, for the sake of owners that lie about their descriptor: this one cannot.
+            #[allow(deprecated)]
             let reader: AsyncFd<OwnedFd> = AsyncFd::new(reader).unwrap();
             for turn in 0..200u8 {
                 assert_eq!(read_byte(&reader).await.unwrap(), turn);

@@ -70,7 +70,8 @@ impl Kind {
     /// Hands it to `task`, which knows nothing of what it is.
     pub fn give_to<T: Task>(self, task: T) -> io::Result<T::Outcome> {
         match self {
-            Kind::Ours(backend) => task.run(Ours::new(backend)?),
+            Kind::Ours(backend @ Backend::Epoll) => task.run(Ours::<EDGE>::new(backend)?),
+            Kind::Ours(backend) => task.run(Ours::<LEVEL>::new(backend)?),
             Kind::Mio => task.run(Mio::new()?),
             Kind::Polling => task.run(Polling::new()?),
         }
@@ -104,20 +105,19 @@ impl FromStr for Kind {
 
 // ------------------------------------------------------------------------------------------------------------- ours
 
-pub struct Ours {
+/// By its trigger for raw descriptors, whose I/O a backend without edges of its own cannot see. A constant, as it is in any
+/// program: asking would cost ten instructions that are not the library's.
+pub struct Ours<const IS_EDGE: bool> {
     poll: Poll,
     events: Events,
-    /// For a raw descriptor, whose I/O a backend without edges of its own cannot see.
-    trigger: Trigger,
 }
 
-impl Ours {
-    fn new(backend: Backend) -> io::Result<Ours> {
-        let trigger = match backend {
-            Backend::Select | Backend::Poll => Trigger::Level,
-            _ => Trigger::Edge,
-        };
-        Ok(Ours { poll: Poll::with_backend(backend)?, events: Events::with_capacity(CAPACITY), trigger })
+const EDGE: bool = true;
+const LEVEL: bool = false;
+
+impl<const IS_EDGE: bool> Ours<IS_EDGE> {
+    fn new(backend: Backend) -> io::Result<Self> {
+        Ok(Ours { poll: Poll::with_backend(backend)?, events: Events::with_capacity(CAPACITY) })
     }
 
     fn registry(&self) -> &Registry {
@@ -125,22 +125,24 @@ impl Ours {
     }
 }
 
-impl Contender for Ours {
+impl<const IS_EDGE: bool> Contender for Ours<IS_EDGE> {
     type Stream = reactor::net::TcpStream;
 
     fn register(&self, fd: RawFd, token: usize) -> io::Result<()> {
         let (source, token) = (&mut SourceFd(&fd), Token(token));
-        match self.trigger {
-            Trigger::Edge => self.registry().register(source, token, Interest::READABLE),
-            other => self.registry().register_with(source, token, Interest::READABLE, other),
+        if IS_EDGE {
+            self.registry().register(source, token, Interest::READABLE)
+        } else {
+            self.registry().register_with(source, token, Interest::READABLE, Trigger::Level)
         }
     }
 
     fn reregister(&self, fd: RawFd, token: usize) -> io::Result<()> {
         let (source, token) = (&mut SourceFd(&fd), Token(token));
-        match self.trigger {
-            Trigger::Edge => self.registry().reregister(source, token, Interest::READABLE),
-            other => self.registry().reregister_with(source, token, Interest::READABLE, other),
+        if IS_EDGE {
+            self.registry().reregister(source, token, Interest::READABLE)
+        } else {
+            self.registry().reregister_with(source, token, Interest::READABLE, Trigger::Level)
         }
     }
 

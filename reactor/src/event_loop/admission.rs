@@ -135,9 +135,10 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     pub(super) fn unwatch_listener(&mut self, place: usize) {
         if let Some(listener) = self.listeners.get_mut(place) {
-            if std::mem::take(&mut listener.watched) {
-                // Registered, and ours: the kernel has no reason to refuse, and there would be nothing to do about it.
-                let _ = self.driver.selector.deregister(listener.socket.as_fd());
+            if listener.watched {
+                // The kernel may have no memory even for that (epoll_ctl(2), `ENOMEM`): then it is tried again with the next
+                // event, and until then the listener counts as watched, which it is.
+                listener.watched = self.driver.selector.deregister(listener.socket.as_fd()).is_err();
             }
         }
     }
@@ -188,6 +189,9 @@ impl<P: Protocol + 'static> Reactor<P> {
 
     /// Accepts until nobody waits, the budget is used up, or there are as many connections as allowed.
     pub(super) fn accept_some(&mut self, place: usize) {
+        if self.full || self.listeners.get(place).is_some_and(|listener| listener.resting) {
+            return self.unwatch_listener(place); // the kernel refused to, when it was to rest
+        }
         for accepted in 0..ACCEPT_BUDGET {
             if self.connections.len() >= self.outside.limits.connections {
                 self.full = true;

@@ -152,7 +152,7 @@ impl<P: Protocol> Connection<P> {
         if !self.session.state.wants_input() {
             return self.ready_in_vain(flags);
         }
-        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+        match sys::receive(self.socket.as_fd(), &mut driver.input) {
             Ok(0) => self.session.end(&mut driver.output, outside),
             Ok(received) => {
                 self.stamp = outside.epoch;
@@ -450,8 +450,9 @@ impl<P: Protocol> Connection<P> {
 
     /// Throws away one share of what the peer still sends.
     fn linger(&mut self, driver: &mut Readiness, outside: &mut Outside<P::Message>) -> Verdict {
-        match readiness::receive(self.socket.as_fd(), &mut driver.input) {
+        match sys::receive(self.socket.as_fd(), &mut driver.input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Keep,
+            Err(error) if readiness::is_passing(&error) => Verdict::Again,
             Ok(0) | Err(_) => self.session.orderly_reason().into(),
             Ok(received) => {
                 let discarded = self.session.state.more_or_insert(&mut outside.spare).discard(received);

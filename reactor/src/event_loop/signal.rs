@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
 
+use super::driver::readiness::is_passing;
 use super::protocol::Protocol;
 use super::reactor::Reactor;
 use super::source::{SourceId, What};
@@ -66,7 +67,8 @@ impl<P: Protocol> Signal<P> {
         let mut bytes = [0; 64];
         match sys::receive(self.pipe.as_fd(), &mut bytes) {
             Ok(_) => (self.run)(reactor),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // It is watched by level, so it is told again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_passing(&error) => {}
             Err(error) => return Err(error),
         }
         Ok(())

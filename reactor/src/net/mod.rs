@@ -2,6 +2,9 @@
 //!
 //! Each is a descriptor and no larger, and turns into its counterpart of std and back. What would block answers
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock) at once; register the socket to hear when to try again.
+//!
+//! I/O of your own on a socket's number belongs into its `try_io`, so that backends which emulate edges hear of it. Where a
+//! library reads without that, they tell of the socket again a millisecond after it asked for the number.
 
 mod address;
 mod listen;

@@ -13,6 +13,7 @@ use crate::sys::{self, RawAddress};
 pub(super) struct Socket(OwnedFd);
 
 impl AsFd for Socket {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -205,10 +206,28 @@ macro_rules! write_by_reference {
 }
 pub(crate) use write_by_reference;
 
-/// [`Source`](crate::event::Source) for what tells of its I/O by itself.
+/// [`Source`](crate::event::Source) for what tells of its I/O by itself; and the traits that lend its descriptor to others, who
+/// do not. Its own calls are made on the field `inner`.
 macro_rules! source {
     ($source:ident) => {
+        impl std::os::fd::AsFd for $source {
+            #[inline]
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                let fd = self.inner.as_fd();
+                $crate::readiness::rearm::lent(fd);
+                fd
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $source {
+            #[inline]
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.as_fd().as_raw_fd()
+            }
+        }
+
         impl $crate::event::Source for $source {
+            #[inline]
             fn register(
                 &mut self,
                 registry: &$crate::Registry,
@@ -216,9 +235,10 @@ macro_rules! source {
                 interests: $crate::Interest,
             ) -> std::io::Result<()> {
                 let rearm = $crate::readiness::backend::Rearm::ByOwner;
-                registry.add(std::os::fd::AsFd::as_fd(self), token, interests, rearm)
+                registry.add(self.inner.as_fd(), token, interests, rearm)
             }
 
+            #[inline]
             fn reregister(
                 &mut self,
                 registry: &$crate::Registry,
@@ -226,11 +246,12 @@ macro_rules! source {
                 interests: $crate::Interest,
             ) -> std::io::Result<()> {
                 let rearm = $crate::readiness::backend::Rearm::ByOwner;
-                registry.change(std::os::fd::AsFd::as_fd(self), token, interests, rearm)
+                registry.change(self.inner.as_fd(), token, interests, rearm)
             }
 
+            #[inline]
             fn deregister(&mut self, registry: &$crate::Registry) -> std::io::Result<()> {
-                registry.remove(std::os::fd::AsFd::as_fd(self))
+                registry.remove(self.inner.as_fd())
             }
         }
     };

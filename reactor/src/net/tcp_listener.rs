@@ -102,7 +102,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(sys::local_address(self.as_fd())?)
+        inet(sys::local_address(self.inner.as_fd())?)
     }
 
     /// Sets the time to live of the packets it sends (`IP_TTL`).
@@ -117,7 +117,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        sys::set_time_to_live(self.as_fd(), ttl)
+        sys::set_time_to_live(self.inner.as_fd(), ttl)
     }
 
     /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpListener::set_ttl).
@@ -125,7 +125,7 @@ impl TcpListener {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn ttl(&self) -> io::Result<u32> {
-        sys::time_to_live(self.as_fd())
+        sys::time_to_live(self.inner.as_fd())
     }
 
     /// The pending error (`SO_ERROR`), which asking clears.
@@ -145,7 +145,7 @@ impl TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::describe("TcpListener", self.as_fd(), None, f)
+        super::describe("TcpListener", self.inner.as_fd(), None, f)
     }
 }
 

@@ -96,7 +96,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        inet(sys::peer_address(self.as_fd())?)
+        inet(sys::peer_address(self.inner.as_fd())?)
     }
 
     /// This side.
@@ -112,7 +112,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(sys::local_address(self.as_fd())?)
+        inet(sys::local_address(self.inner.as_fd())?)
     }
 
     /// Ends one direction or both. `Write` sends a FIN after what is queued: the peer reads on to the end of the stream, and
@@ -131,7 +131,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        sys::shutdown(self.as_fd(), how)
+        sys::shutdown(self.inner.as_fd(), how)
     }
 
     /// Whether small writes leave at once (`TCP_NODELAY`) or are gathered while the peer's acknowledgement is awaited.
@@ -148,7 +148,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        sys::set_no_delay(self.as_fd(), nodelay)
+        sys::set_no_delay(self.inner.as_fd(), nodelay)
     }
 
     /// The value of `TCP_NODELAY`; see [`set_nodelay`](TcpStream::set_nodelay).
@@ -156,7 +156,7 @@ impl TcpStream {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn nodelay(&self) -> io::Result<bool> {
-        sys::no_delay(self.as_fd())
+        sys::no_delay(self.inner.as_fd())
     }
 
     /// Sets the time to live of the packets it sends (`IP_TTL`).
@@ -173,7 +173,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        sys::set_time_to_live(self.as_fd(), ttl)
+        sys::set_time_to_live(self.inner.as_fd(), ttl)
     }
 
     /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](TcpStream::set_ttl).
@@ -181,7 +181,7 @@ impl TcpStream {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn ttl(&self) -> io::Result<u32> {
-        sys::time_to_live(self.as_fd())
+        sys::time_to_live(self.inner.as_fd())
     }
 
     /// The pending error (`SO_ERROR`), which asking clears: why a connection attempt failed, for one.
@@ -246,7 +246,7 @@ impl TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::describe("TcpStream", self.as_fd(), self.peer_addr().ok(), f)
+        super::describe("TcpStream", self.inner.as_fd(), self.peer_addr().ok(), f)
     }
 }
 

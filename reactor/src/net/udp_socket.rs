@@ -82,7 +82,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(sys::local_address(self.as_fd())?)
+        inet(sys::local_address(self.inner.as_fd())?)
     }
 
     /// Whom it is connected to.
@@ -96,7 +96,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        inet(sys::peer_address(self.as_fd())?)
+        inet(sys::peer_address(self.inner.as_fd())?)
     }
 
     /// Sends a datagram: how many bytes went, which is all of them.
@@ -225,7 +225,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect(&self, addr: SocketAddr) -> io::Result<()> {
-        sys::connect(self.as_fd(), &RawAddress::inet(addr)).map_err(at("connect to", addr))
+        sys::connect(self.inner.as_fd(), &RawAddress::inet(addr)).map_err(at("connect to", addr))
     }
 
     /// Whether it may send to broadcast addresses (`SO_BROADCAST`). Not so at first.
@@ -240,7 +240,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
-        sys::set_broadcast(self.as_fd(), on)
+        sys::set_broadcast(self.inner.as_fd(), on)
     }
 
     /// The value of `SO_BROADCAST`; see [`set_broadcast`](UdpSocket::set_broadcast).
@@ -248,7 +248,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn broadcast(&self) -> io::Result<bool> {
-        sys::broadcast(self.as_fd())
+        sys::broadcast(self.inner.as_fd())
     }
 
     /// Whether receivers on this machine get what it sends to an IPv4 group (`IP_MULTICAST_LOOP`). So at first.
@@ -263,7 +263,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
-        sys::set_multicast_loop_v4(self.as_fd(), on)
+        sys::set_multicast_loop_v4(self.inner.as_fd(), on)
     }
 
     /// The value of `IP_MULTICAST_LOOP`; see [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4).
@@ -271,7 +271,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        sys::multicast_loop_v4(self.as_fd())
+        sys::multicast_loop_v4(self.inner.as_fd())
     }
 
     /// How many networks what it sends to an IPv4 group may cross (`IP_MULTICAST_TTL`). At first one: its own.
@@ -286,7 +286,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        sys::set_multicast_time_to_live_v4(self.as_fd(), ttl)
+        sys::set_multicast_time_to_live_v4(self.inner.as_fd(), ttl)
     }
 
     /// The value of `IP_MULTICAST_TTL`; see [`set_multicast_ttl_v4`](UdpSocket::set_multicast_ttl_v4).
@@ -294,7 +294,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        sys::multicast_time_to_live_v4(self.as_fd())
+        sys::multicast_time_to_live_v4(self.inner.as_fd())
     }
 
     /// Whether receivers on this machine get what it sends to an IPv6 group (`IPV6_MULTICAST_LOOP`). So at first.
@@ -309,7 +309,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
-        sys::set_multicast_loop_v6(self.as_fd(), on)
+        sys::set_multicast_loop_v6(self.inner.as_fd(), on)
     }
 
     /// The value of `IPV6_MULTICAST_LOOP`; see [`set_multicast_loop_v6`](UdpSocket::set_multicast_loop_v6).
@@ -317,7 +317,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        sys::multicast_loop_v6(self.as_fd())
+        sys::multicast_loop_v6(self.inner.as_fd())
     }
 
     /// Sets the time to live of the packets it sends to a single receiver (`IP_TTL`).
@@ -332,7 +332,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        sys::set_time_to_live(self.as_fd(), ttl)
+        sys::set_time_to_live(self.inner.as_fd(), ttl)
     }
 
     /// The time to live of the packets it sends (`IP_TTL`); see [`set_ttl`](UdpSocket::set_ttl).
@@ -340,7 +340,7 @@ impl UdpSocket {
     /// # Errors
     /// What getsockopt(2) says.
     pub fn ttl(&self) -> io::Result<u32> {
-        sys::time_to_live(self.as_fd())
+        sys::time_to_live(self.inner.as_fd())
     }
 
     /// Receives what is sent to the group `multiaddr` on the network of the interface with the address `interface`;
@@ -358,7 +358,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        sys::set_membership_v4(self.as_fd(), Membership::Join, *multiaddr, *interface)
+        sys::set_membership_v4(self.inner.as_fd(), Membership::Join, *multiaddr, *interface)
     }
 
     /// Receives what is sent to the group `multiaddr` on the network of the interface with the index `interface`; zero: on one
@@ -375,7 +375,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::set_membership_v6(self.as_fd(), Membership::Join, *multiaddr, interface)
+        sys::set_membership_v6(self.inner.as_fd(), Membership::Join, *multiaddr, interface)
     }
 
     /// Undoes [`join_multicast_v4`](UdpSocket::join_multicast_v4) with the same arguments. Closing the socket does, too.
@@ -383,7 +383,7 @@ impl UdpSocket {
     /// # Errors
     /// `AddrNotAvailable` if it is not in the group.
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        sys::set_membership_v4(self.as_fd(), Membership::Leave, *multiaddr, *interface)
+        sys::set_membership_v4(self.inner.as_fd(), Membership::Leave, *multiaddr, *interface)
     }
 
     /// Undoes [`join_multicast_v6`](UdpSocket::join_multicast_v6) with the same arguments. Closing the socket does, too.
@@ -391,7 +391,7 @@ impl UdpSocket {
     /// # Errors
     /// `AddrNotAvailable` if it is not in the group.
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::set_membership_v6(self.as_fd(), Membership::Leave, *multiaddr, interface)
+        sys::set_membership_v6(self.inner.as_fd(), Membership::Leave, *multiaddr, interface)
     }
 
     /// Whether an IPv6 socket leaves IPv4 to others (`IPV6_V6ONLY`). `net.ipv6.bindv6only` decides what it is at first.
@@ -405,7 +405,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn only_v6(&self) -> io::Result<bool> {
-        sys::only_v6(self.as_fd())
+        sys::only_v6(self.inner.as_fd())
     }
 
     /// The pending error (`SO_ERROR`), which asking clears: why an earlier datagram came back, for one.
@@ -447,7 +447,7 @@ impl UdpSocket {
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::describe("UdpSocket", self.as_fd(), self.peer_addr().ok(), f)
+        super::describe("UdpSocket", self.inner.as_fd(), self.peer_addr().ok(), f)
     }
 }
 

@@ -99,7 +99,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        unix::connect(self.as_fd(), &unix::from_path(path.as_ref())?)
+        unix::connect(self.inner.as_fd(), &unix::from_path(path.as_ref())?)
     }
 
     /// One without an address: it can send, and nobody can answer.
@@ -144,7 +144,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix::to_std(&sys::local_address(self.as_fd())?)
+        unix::to_std(&sys::local_address(self.inner.as_fd())?)
     }
 
     /// Whom it is connected to.
@@ -158,7 +158,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        unix::to_std(&sys::peer_address(self.as_fd())?)
+        unix::to_std(&sys::peer_address(self.inner.as_fd())?)
     }
 
     /// The next datagram's length and sender. What `buf` has no room for is lost.
@@ -253,7 +253,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        sys::shutdown(self.as_fd(), how)
+        sys::shutdown(self.inner.as_fd(), how)
     }
 
     /// Runs I/O of your own on its descriptor, so that backends which emulate edges hear of it. Whoever calls recvmsg(2) (to be
@@ -281,7 +281,7 @@ impl UnixDatagram {
 
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unix::describe("UnixDatagram", self.as_fd(), f)
+        unix::describe("UnixDatagram", self.inner.as_fd(), f)
     }
 }
 

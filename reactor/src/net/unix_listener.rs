@@ -121,7 +121,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix::to_std(&sys::local_address(self.as_fd())?)
+        unix::to_std(&sys::local_address(self.inner.as_fd())?)
     }
 
     /// The pending error (`SO_ERROR`), which asking clears.
@@ -143,7 +143,7 @@ impl UnixListener {
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unix::describe("UnixListener", self.as_fd(), f)
+        unix::describe("UnixListener", self.inner.as_fd(), f)
     }
 }
 

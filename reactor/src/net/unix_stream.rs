@@ -106,7 +106,7 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix::to_std(&sys::local_address(self.as_fd())?)
+        unix::to_std(&sys::local_address(self.inner.as_fd())?)
     }
 
     /// The other side.
@@ -120,7 +120,7 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        unix::to_std(&sys::peer_address(self.as_fd())?)
+        unix::to_std(&sys::peer_address(self.inner.as_fd())?)
     }
 
     /// The pending error (`SO_ERROR`), which asking clears.
@@ -150,7 +150,7 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        sys::shutdown(self.as_fd(), how)
+        sys::shutdown(self.inner.as_fd(), how)
     }
 
     /// Runs I/O of your own on its descriptor, so that backends which emulate edges hear of it. Whoever calls recvmsg(2) (to be
@@ -178,7 +178,7 @@ impl UnixStream {
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unix::describe("UnixStream", self.as_fd(), f)
+        unix::describe("UnixStream", self.inner.as_fd(), f)
     }
 }
 

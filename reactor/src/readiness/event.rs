@@ -118,7 +118,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// The flags of an event by their names in poll(2), whichever backend told them.
+/// The flags of an event by their names in poll(2), whichever backend told them, and what poll(2) has no name for.
 struct Flags(u32);
 
 impl fmt::Debug for Flags {
@@ -130,6 +130,7 @@ impl fmt::Debug for Flags {
             (sys::ERR, "POLLERR"),
             (sys::HUP, "POLLHUP"),
             (sys::RDHUP, "POLLRDHUP"),
+            (sys::WRHUP, "WRHUP"),
             (sys::AIO, "AIO"),
             (sys::LIO, "LIO"),
         ];

@@ -85,8 +85,13 @@ impl Events {
     #[inline]
     pub(super) fn grow_if_full(&mut self) {
         if self.ready.len() == self.ready.capacity() {
-            self.ready.reserve_exact(self.ready.len());
+            self.grow();
         }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.ready.reserve_exact(self.ready.len());
     }
 }
 

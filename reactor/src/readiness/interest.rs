@@ -24,9 +24,16 @@ impl Interest {
     /// There is priority (out-of-band) data: `EPOLLPRI`, poll(2)'s `POLLPRI`, select(2)'s exceptional set.
     pub const PRIORITY: Interest = Interest::bit(4);
 
-    // Asynchronous I/O with files, and lists of it: what kqueue(2) tells of on some systems.
-    const AIO: Interest = Interest::bit(2);
-    const LIO: Interest = Interest::bit(3);
+    /// Asynchronous I/O with files ended (`EVFILT_AIO`). It is for sources of other libraries, which register it with the
+    /// kernel themselves (aio(4)): a [`Registry`](crate::Registry) cannot.
+    #[cfg(has_evfilt_aio)]
+    pub const AIO: Interest = Interest::ASYNCHRONOUS;
+    /// A list of asynchronous I/O ended (`EVFILT_LIO`); as [`AIO`](Interest::AIO).
+    #[cfg(has_evfilt_lio)]
+    pub const LIO: Interest = Interest::ASYNCHRONOUS_LIST;
+
+    const ASYNCHRONOUS: Interest = Interest::bit(2);
+    const ASYNCHRONOUS_LIST: Interest = Interest::bit(3);
 
     const fn bit(place: u8) -> Interest {
         Interest(NonZeroU8::new(1 << place).expect("one bit is set"))
@@ -94,7 +101,7 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn is_aio(self) -> bool {
-        self.has(Interest::AIO)
+        self.has(Interest::ASYNCHRONOUS)
     }
 
     /// Whether lists of asynchronous I/O are part of it, which only FreeBSD has a name for.
@@ -104,7 +111,7 @@ impl Interest {
     /// ```
     #[must_use]
     pub const fn is_lio(self) -> bool {
-        self.has(Interest::LIO)
+        self.has(Interest::ASYNCHRONOUS_LIST)
     }
 
     const fn has(self, other: Interest) -> bool {

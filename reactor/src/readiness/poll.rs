@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::backend::{Backend, Selector};
 use super::event::Events;
 use super::registry::Registry;
-use super::timeout;
 
 /// Waits for any of many sources: the heart of a loop.
 ///
@@ -115,15 +114,9 @@ impl Poll {
     /// ```
     #[inline]
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let (mut now, mut later) = timeout::split(timeout);
-        loop {
-            self.registry.selector().wait(events.ready(), now)?;
-            if later.is_zero() || !events.is_empty() {
-                events.grow_if_full();
-                return Ok(());
-            }
-            (now, later) = timeout::split(Some(later));
-        }
+        self.registry.selector().wait(events.ready(), timeout)?;
+        events.grow_if_full();
+        Ok(())
     }
 }
 

@@ -125,6 +125,17 @@ pub(crate) fn after_some_io(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Before the descriptor is handed to somebody who may read from it, now or soon, without telling: signal-hook-mio and whoever
+/// else calls recv(2) on the number. What was read past us must not silence the source for ever.
+#[inline]
+pub(crate) fn lent(fd: BorrowedFd<'_>) {
+    if !nobody_listens() {
+        for list in LISTED.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            list.lent(fd);
+        }
+    }
+}
+
 /// After `SO_ERROR` was read: a pending error that was taken is no longer there, so a next one is news.
 #[inline]
 pub(crate) fn after_take_error(fd: BorrowedFd<'_>, result: &io::Result<Option<io::Error>>) {

@@ -187,6 +187,7 @@ impl Registry {
 
     // What the sources of this crate hand their descriptor to.
 
+    #[inline]
     pub(crate) fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -197,6 +198,7 @@ impl Registry {
         self.selector.register(fd, self.registration(token, interest, rearm))
     }
 
+    #[inline]
     pub(crate) fn change(
         &self,
         fd: BorrowedFd<'_>,
@@ -207,10 +209,12 @@ impl Registry {
         self.selector.reregister(fd, self.registration(token, interest, rearm))
     }
 
+    #[inline]
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.selector.deregister(fd)
     }
 
+    #[inline]
     fn registration(&self, token: Token, interest: Interest, rearm: Rearm) -> Registration {
         Registration { key: token.0 as u64, interest, trigger: self.trigger, rearm }
     }

@@ -70,7 +70,7 @@ impl Waker {
             return Ok(Waker { selector, kind });
         }
         let fd = WakerFd::new()?;
-        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::Never);
         selector.register(fd.fd(), Registration { key, interest, trigger, rearm })?;
         Ok(Waker { selector, kind: Kind::Fd(fd) })
     }
@@ -127,17 +127,26 @@ impl WakerFd {
         self.0.fd()
     }
 
-    /// Adds one to the counter; when it is full (after 2^64 - 2 wakes nobody drained), starts over.
+    /// Adds one to the counter, whatever signals arrive: nobody would ring a second time. When it is full (after 2^64 - 2
+    /// wakes nobody drained), starts over.
     pub(crate) fn write(&self) -> io::Result<()> {
-        match self.0.add() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.0.drain().or_else(|error| match error.kind() {
-                    io::ErrorKind::WouldBlock => Ok(()), // somebody else drained it
-                    _ => Err(error),
-                })?;
-                self.0.add()
+        loop {
+            match self.0.add() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drain()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
             }
-            result => result,
+        }
+    }
+
+    /// Sets the counter to zero, whatever signals arrive: not drained, it would end every wait to come.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        loop {
+            match self.0.drain() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()), // it is zero
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 }

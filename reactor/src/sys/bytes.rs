@@ -17,6 +17,7 @@ pub(super) const NO_SIGNAL: libc::c_int = 0;
 /// recv(2).
 #[inline]
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.receive(number, buffer, false));
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0))? };
     Ok(received as usize) // not -1, so not negative
@@ -24,6 +25,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize
 
 /// recv(2) that leaves the bytes where they are (`MSG_PEEK`).
 pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.receive(number, buffer, true));
     let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: `buffer` is writable for the length given.
     let received = unsafe { syscall!(recv(fd.as_raw_fd(), start, length, libc::MSG_PEEK))? };
@@ -32,6 +34,11 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// recvmsg(2) into several pieces, the first 1024 of them.
 pub(crate) fn receive_pieces(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.receive(
+        number,
+        pieces.first_mut().map_or(&mut [], |piece| piece),
+        false
+    ));
     // SAFETY: all zeroes is a valid `msghdr`: no address, no control data, no pieces.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = pieces.as_mut_ptr().cast();
@@ -44,6 +51,7 @@ pub(crate) fn receive_pieces(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) 
 /// send(2) without SIGPIPE: a peer that is gone is `EPIPE`.
 #[inline]
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.send(number, bytes));
     // SAFETY: `bytes` is readable for the length given.
     let sent = unsafe { syscall!(send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), NO_SIGNAL))? };
     Ok(sent as usize) // not -1, so not negative
@@ -51,6 +59,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 /// sendmsg(2) of several pieces, without SIGPIPE: the first 1024 of them.
 pub(crate) fn send_pieces(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.send(number, pieces.first().map_or(&[], |piece| piece)));
     // SAFETY: all zeroes is a valid `msghdr`: no address, no control data, no pieces.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast_mut().cast();
@@ -69,6 +78,7 @@ pub(crate) fn send_file(
     offset: u64,
     length: u64,
 ) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.send_file(number, file, offset, length));
     let mut offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     // SAFETY: `offset` is a local the kernel may advance.
@@ -84,6 +94,7 @@ pub(crate) fn send_file(
     offset: u64,
     length: u64,
 ) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.send_file(number, file, offset, length));
     let (fd, file) = (fd.as_raw_fd(), file.as_raw_fd());
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     let most = length.clamp(1, i32::MAX as u64); // zero stands for the whole file
@@ -114,6 +125,7 @@ pub(crate) fn send_file(
     offset: u64,
     length: u64,
 ) -> io::Result<usize> {
+    simulated!(fd, |kernel, number| kernel.send_file(number, file, offset, length));
     let mut share = [0u8; 16 * 1024];
     let (start, room) =
         (share.as_mut_ptr().cast(), share.len().min(usize::try_from(length).unwrap_or(usize::MAX)));

@@ -3,10 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::waiting::{Event, timespec, to_millis};
+use super::waiting::{Event, timespec};
 
 /// What a registration may ask for beside poll(2)'s flags.
 #[allow(clippy::cast_sign_loss)]
@@ -25,63 +24,64 @@ pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
 }
 
 /// epoll_ctl(2) with `EPOLL_CTL_ADD` or `EPOLL_CTL_MOD`.
-pub(crate) fn epoll_set(epoll: &OwnedFd, operation: i32, fd: RawFd, mut event: Event) -> io::Result<()> {
-    // SAFETY: `event` lives until the call returns and the kernel keeps no pointer to it.
-    unsafe { syscall!(epoll_ctl(epoll.as_raw_fd(), operation, fd, (&raw mut event).cast())) }.map(drop)
+#[inline]
+pub(crate) fn epoll_set(epoll: &OwnedFd, operation: i32, fd: RawFd, event: &Event) -> io::Result<()> {
+    let event = ptr::from_ref(event).cast_mut().cast();
+    // SAFETY: for these operations the kernel only reads the event, and keeps no pointer to it.
+    unsafe { syscall!(epoll_ctl(epoll.as_raw_fd(), operation, fd, event)) }.map(drop)
 }
 
 /// epoll_ctl(2) with `EPOLL_CTL_DEL`.
+#[inline]
 pub(crate) fn epoll_delete(epoll: &OwnedFd, fd: RawFd) -> io::Result<()> {
     // SAFETY: a null event is allowed for this operation since Linux 2.6.9 (epoll_ctl(2), "BUGS").
     unsafe { syscall!(epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut())) }.map(drop)
 }
 
-/// epoll_wait(2) for no timeout or zero, epoll_pwait2(2) for any other, `epoll_wait` with milliseconds rounded up where the
-/// kernel lacks it (before 5.11). Replaces what `events` held by at most its capacity of new ones.
-pub(crate) fn epoll_wait(
+/// epoll_wait(2): for so many milliseconds, or for ever if they are -1. Replaces what `events` held by at most its capacity of
+/// new ones.
+#[inline]
+pub(crate) fn epoll_wait(epoll: &OwnedFd, events: &mut Vec<Event>, millis: i32) -> io::Result<()> {
+    events.clear();
+    // SAFETY: `events` has that much room, of a type that is `repr(transparent)` over the kernel's own.
+    let ready = unsafe {
+        syscall!(epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr().cast(), room_in(events), millis))?
+    };
+    // SAFETY: the kernel initialised exactly the first `ready` entries (epoll_wait(2), "RETURN VALUE"), and it was told not to
+    // write more than the capacity.
+    unsafe { events.set_len(ready as usize) }; // not -1, so not negative
+    Ok(())
+}
+
+/// epoll_pwait2(2), since Linux 5.11 (else `ENOSYS`): like [`epoll_wait`], for so many nanoseconds. Called directly: the C
+/// library has it only since version 2.35.
+pub(crate) fn epoll_wait_precisely(
     epoll: &OwnedFd,
     events: &mut Vec<Event>,
-    timeout: Option<Duration>,
+    timeout: Duration,
 ) -> io::Result<()> {
-    static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
     events.clear();
-    let (epoll, room) = (epoll.as_raw_fd(), i32::try_from(events.capacity()).unwrap_or(i32::MAX));
-    let millis = match timeout {
-        None => -1,
-        Some(Duration::ZERO) => 0,
-        Some(timeout) if !NO_PWAIT2.load(Ordering::Relaxed) => {
-            let limit = timespec(timeout);
-            // SAFETY: `events` has room for `room` entries, `limit` outlives the call, and a null signal mask means none.
-            let result = unsafe {
-                syscall!(syscall(
-                    libc::SYS_epoll_pwait2,
-                    epoll,
-                    events.as_mut_ptr(), // `Event` is `repr(transparent)` over the kernel's own type
-                    room,
-                    &raw const limit,
-                    ptr::null::<libc::sigset_t>(),
-                    0usize,
-                ))
-            };
-            match result {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-                    NO_PWAIT2.store(true, Ordering::Relaxed);
-                    to_millis(timeout)
-                }
-                Err(error) => return Err(error),
-                // SAFETY: the kernel initialised exactly the first `ready` entries (epoll_wait(2), "RETURN VALUE"), and
-                // it was told not to write more than the capacity.
-                Ok(ready) => unsafe {
-                    events.set_len(usize::try_from(ready).unwrap_or(0));
-                    return Ok(());
-                },
-            }
-        }
-        Some(timeout) => to_millis(timeout),
+    let limit = timespec(timeout);
+    // SAFETY: as in `epoll_wait`; `limit` outlives the call, and a null signal mask means none.
+    let ready = unsafe {
+        syscall!(syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            events.as_mut_ptr(),
+            room_in(events),
+            &raw const limit,
+            ptr::null::<libc::sigset_t>(),
+            0usize,
+        ))?
     };
-    // SAFETY: `events` has room for `room` entries.
-    let ready = unsafe { syscall!(epoll_wait(epoll, events.as_mut_ptr().cast(), room, millis))? };
-    // SAFETY: as above: exactly the first `ready` entries are initialised.
-    unsafe { events.set_len(usize::try_from(ready).unwrap_or(0)) };
+    // SAFETY: as in `epoll_wait`.
+    unsafe { events.set_len(ready as usize) }; // not -1, so not negative
     Ok(())
+}
+
+/// The capacity as the kernel takes it. What the cast would cut (2 GiB of events) it refuses anyway, with EINVAL.
+#[inline]
+#[allow(clippy::cast_possible_truncation)]
+fn room_in(events: &Vec<Event>) -> i32 {
+    events.capacity() as i32
 }

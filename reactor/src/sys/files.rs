@@ -7,25 +7,44 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Whether waiting for this descriptor makes no sense because it is always ready: a file, a directory, a disk (fstat(2)), or
-/// a device without a queue, such as `/dev/null`. It is what epoll refuses with `EPERM` (epoll_ctl(2), "ERRORS").
-pub(crate) fn is_always_ready(fd: BorrowedFd<'_>) -> io::Result<bool> {
+/// What matters of a file to who waits for it.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Nature {
+    /// Waiting for it makes no sense: a file, a directory, a disk, or a device without a queue, such as `/dev/null`. It is what
+    /// epoll refuses with `EPERM` (epoll_ctl(2), "ERRORS").
+    pub(crate) is_always_ready: bool,
+    /// Tells it from others that are open at the same time. (Not always: eventfds, for one, all have the same.)
+    #[cfg_attr(not(has_io_uring), allow(dead_code))]
+    pub(crate) file: u32,
+}
+
+/// What fstat(2) says of it.
+pub(crate) fn nature(fd: BorrowedFd<'_>) -> io::Result<Nature> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` has room for a `stat`.
     unsafe { syscall!(fstat(fd.as_raw_fd(), status.as_mut_ptr()))? };
     // SAFETY: fstat succeeded, so it filled `status` in.
-    match unsafe { status.assume_init() }.st_mode & libc::S_IFMT {
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Ok(true),
-        libc::S_IFCHR => has_no_queue(fd),
-        _ => Ok(false),
-    }
+    let status = unsafe { status.assume_init() };
+    let is_always_ready = match status.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => true,
+        libc::S_IFCHR => has_no_queue(fd)?,
+        _ => false,
+    };
+    #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)] // sockets count theirs in 32 bits
+    let file = (status.st_ino as u32) ^ (status.st_dev as u32).rotate_left(16);
+    Ok(Nature { is_always_ready, file })
+}
+
+/// Whether it is always ready, whatever happens.
+pub(crate) fn is_always_ready(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    nature(fd).map(|nature| nature.is_always_ready)
 }
 
 /// Of a device only the driver knows (a terminal can be waited for, the null device cannot), and epoll passes it on.
 #[cfg(has_epoll)]
 fn has_no_queue(device: BorrowedFd<'_>) -> io::Result<bool> {
     let nothing = super::Event::new(0, 0);
-    match super::epoll_set(&super::epoll_create()?, libc::EPOLL_CTL_ADD, device.as_raw_fd(), nothing) {
+    match super::epoll_set(&super::epoll_create()?, libc::EPOLL_CTL_ADD, device.as_raw_fd(), &nothing) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(true),
         result => result.map(|()| false),
     }
@@ -61,6 +80,7 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 /// The number may have been closed: the only harm a stale number can do in the calls of this crate is an error (`EBADF`)
 /// or, if the number was given out again, a system call on the wrong descriptor, which the owners prevent by
 /// deregistering before they close.
+#[inline(always)] // it is a comparison: outlined by the compiler, it costs a registration 31 instructions
 pub(crate) fn borrow<R>(fd: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));

@@ -100,6 +100,18 @@ impl Kevent {
         }
     }
 
+    /// Which asynchronous I/O has ended, if it is about that. Such a knote is not of our making: the call that started the
+    /// I/O named this kqueue, and [`number`](Kevent::number) is the caller's own.
+    pub(crate) fn asynchronous(&self) -> Option<u32> {
+        match self.0.filter {
+            #[cfg(has_evfilt_aio)]
+            libc::EVFILT_AIO => Some(super::AIO),
+            #[cfg(has_evfilt_lio)]
+            libc::EVFILT_LIO => Some(super::LIO),
+            _ => None,
+        }
+    }
+
     pub(crate) fn has(&self, flags: u32) -> bool {
         self.0.flags as u32 & flags != 0
     }

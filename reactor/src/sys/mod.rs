@@ -12,22 +12,10 @@ macro_rules! syscall {
     }};
 }
 
-/// The descriptor traits of a type whose field `inner` owns its descriptor, and those of conversion to the standard library's
-/// type, if it has one. They are here for the one among them whose signature is unsafe.
+/// The traits by which a type whose field `inner` owns its descriptor is made of one and turned into one, or into the standard
+/// library's type, if it has one. They are here for the one among them whose signature is unsafe.
 macro_rules! descriptor_traits {
     ($owner:ident) => {
-        impl std::os::fd::AsFd for $owner {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.inner.as_fd()
-            }
-        }
-
-        impl std::os::fd::AsRawFd for $owner {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.inner.as_fd().as_raw_fd()
-            }
-        }
-
         impl std::os::fd::IntoRawFd for $owner {
             fn into_raw_fd(self) -> std::os::fd::RawFd {
                 std::os::fd::OwnedFd::from(self).into_raw_fd()
@@ -67,6 +55,18 @@ macro_rules! descriptor_traits {
     };
 }
 
+/// Lets the simulated kernel answer, if there is one and the descriptor is a socket of it.
+macro_rules! simulated {
+    ($fd:expr, |$kernel:ident, $number:ident| $answer:expr) => {
+        #[cfg(feature = "sim")]
+        {
+            if let Some(answer) = super::simulated::of($fd, |$kernel, $number| $answer) {
+                return answer;
+            }
+        }
+    };
+}
+
 mod address;
 mod bytes;
 mod datagrams;
@@ -80,6 +80,8 @@ mod pipes;
 mod poller;
 #[cfg(has_io_uring)]
 mod ring;
+#[cfg(feature = "sim")]
+pub(crate) mod simulated;
 mod sockets;
 mod waiting;
 mod waking;

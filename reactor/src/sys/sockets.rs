@@ -11,6 +11,12 @@ use super::waiting::{poll, timespec};
 
 /// socket(2): a stream socket, nonblocking and closed on exec.
 pub(crate) fn stream_socket(family: i32) -> io::Result<OwnedFd> {
+    #[cfg(feature = "sim")]
+    {
+        if let Some(socket) = super::simulated::stream_socket(family) {
+            return socket;
+        }
+    }
     socket(family, libc::SOCK_STREAM)
 }
 
@@ -70,6 +76,7 @@ pub(super) fn bring_up(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// bind(2).
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.bind(number, address.to_inet()));
     let raw = ptr::from_ref(&address.storage).cast();
     // SAFETY: the address is valid for the length given.
     unsafe { syscall!(bind(fd.as_raw_fd(), raw, address.length)) }.map(drop)
@@ -77,12 +84,14 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
 
 /// listen(2). The kernel silently cuts `backlog` to `net.core.somaxconn`.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.listen(number));
     // SAFETY: takes no pointers.
     unsafe { syscall!(listen(fd.as_raw_fd(), backlog)) }.map(drop)
 }
 
 /// accept4(2), or accept(2) where that is missing: the connection, nonblocking and closed on exec, and the peer's address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, RawAddress)> {
+    simulated!(fd, |kernel, number| kernel.accept(number).map(|(fd, peer)| (fd, RawAddress::inet(peer))));
     let mut peer = RawAddress::empty();
     let (fd, raw) = (fd.as_raw_fd(), ptr::from_mut(&mut peer.storage).cast());
     #[cfg(has_socket_flags)]
@@ -97,6 +106,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, RawAddress)> {
 
 /// connect(2): on a nonblocking socket usually `EINPROGRESS`.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.connect(number, address.to_inet()));
     let raw = ptr::from_ref(&address.storage).cast();
     // SAFETY: the address is valid for the length given.
     unsafe { syscall!(connect(fd.as_raw_fd(), raw, address.length)) }.map(drop)
@@ -104,6 +114,7 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()
 
 /// getsockname(2).
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    simulated!(fd, |kernel, number| Ok(RawAddress::inet(kernel.local_address(number))));
     let mut address = RawAddress::empty();
     let raw = ptr::from_mut(&mut address.storage).cast();
     // SAFETY: the storage has room for any address and `length` says how much.
@@ -113,6 +124,7 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
 
 /// getpeername(2).
 pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
+    simulated!(fd, |kernel, number| kernel.peer_address(number).map(RawAddress::inet));
     let mut address = RawAddress::empty();
     let raw = ptr::from_mut(&mut address.storage).cast();
     // SAFETY: the storage has room for any address and `length` says how much.
@@ -122,6 +134,7 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<RawAddress> {
 
 /// setsockopt(2) with a value of plain bytes (an integer, `linger`, …).
 pub(super) fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.set_option(number, level, name));
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is readable for `length` bytes until the call returns.
     unsafe { syscall!(setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length)) }
@@ -130,6 +143,7 @@ pub(super) fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: i32, name: i32, val
 
 /// getsockopt(2) of an integer.
 pub(super) fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    simulated!(fd, |kernel, number| kernel.option(number, level, name));
     let (mut value, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
     let raw = ptr::from_mut(&mut value).cast();
     // SAFETY: `value` is writable for `length` bytes.
@@ -196,12 +210,14 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 
 /// shutdown(2) of the writing direction: sends FIN after what is queued.
 pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.shutdown_write(number));
     // SAFETY: takes no pointers.
     unsafe { syscall!(shutdown(fd.as_raw_fd(), libc::SHUT_WR)) }.map(drop)
 }
 
 /// shutdown(2) of one direction or both.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    simulated!(fd, |kernel, number| kernel.shutdown(number, how));
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,
         Shutdown::Write => libc::SHUT_WR,

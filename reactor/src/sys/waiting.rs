@@ -85,6 +85,13 @@ pub(crate) fn poll_answer(entry: &libc::pollfd) -> u32 {
 
 /// ppoll(2), or poll(2) with milliseconds rounded up where that is missing: how many entries have something to tell.
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    #[cfg(all(test, loom))]
+    if timeout.is_none() {
+        return crate::sync::model::kernel_wait(|| match poll(fds, Some(Duration::ZERO)) {
+            Ok(0) => None,
+            result => Some(result),
+        });
+    }
     let (entries, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
     #[cfg(has_ppoll)]
     let ready = {
@@ -174,9 +181,21 @@ unsafe fn pselect(
 /// A duration in the milliseconds of poll(2) and epoll_wait(2): rounded up, so that a wait never ends before its time
 /// (truncating 0.9 ms to 0 would spin), zero kept zero, and what is longer than `i32` counts (24.8 days) cut to that.
 #[cfg(any(has_epoll, not(has_ppoll), test))]
-pub(super) fn to_millis(duration: Duration) -> i32 {
+pub(crate) fn to_millis(duration: Duration) -> i32 {
     let up = duration.saturating_add(Duration::from_nanos(999_999));
     i32::try_from(up.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// A duration in milliseconds if they say it exactly, as they do of most timeouts, zero among them.
+#[cfg(any(has_epoll, test))]
+#[inline]
+#[allow(clippy::cast_possible_wrap)] // at most 999
+pub(crate) fn whole_millis(duration: Duration) -> Option<i32> {
+    let (seconds, nanos) = (i32::try_from(duration.as_secs()).ok()?, duration.subsec_nanos());
+    if nanos % 1_000_000 != 0 {
+        return None;
+    }
+    seconds.checked_mul(1000)?.checked_add((nanos / 1_000_000) as i32)
 }
 
 /// What every kernel takes: older BSDs refuse a longer wait (`EINVAL`; more than three years).
@@ -219,6 +238,15 @@ mod tests {
                 prop_assert_eq!(millis, i32::MAX);
             }
         }
+
+        /// Whole milliseconds are those that rounding leaves alone, as far as they can be counted.
+        #[test]
+        fn what_milliseconds_say_exactly_is_not_rounded(seconds in 0u64..4_000_000, nanos in 0u32..1_000_000_000) {
+            let timeout = Duration::new(seconds, nanos);
+            let rounded = Duration::from_millis(to_millis(timeout) as u64);
+            prop_assert_eq!(whole_millis(timeout), (rounded == timeout).then_some(to_millis(timeout)));
+            prop_assert_eq!(whole_millis(rounded), Some(to_millis(timeout)));
+        }
     }
 
     #[test]
@@ -226,5 +254,6 @@ mod tests {
         assert_eq!(to_millis(Duration::ZERO), 0);
         assert_eq!(to_millis(Duration::from_nanos(1)), 1);
         assert_eq!(to_millis(Duration::MAX), i32::MAX);
+        assert_eq!(whole_millis(Duration::MAX), None);
     }
 }

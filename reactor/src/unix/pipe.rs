@@ -90,7 +90,7 @@ macro_rules! end_of_a_pipe {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-                sys::set_nonblocking(self.as_fd(), nonblocking).map(drop)
+                sys::set_nonblocking(self.inner.as_fd(), nonblocking).map(drop)
             }
 
             /// Runs I/O of your own on its descriptor, so that backends which emulate edges hear of it. Whoever calls splice(2)
@@ -113,7 +113,7 @@ macro_rules! end_of_a_pipe {
                 F: FnOnce() -> io::Result<T>,
             {
                 let result = f();
-                rearm::after_some_io(self.as_fd());
+                rearm::after_some_io(self.inner.as_fd());
                 result
             }
         }
@@ -130,14 +130,14 @@ read_by_reference!(Receiver);
 
 impl Write for &Sender {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let result = sys::write(self.as_fd(), buf);
-        rearm::after_write(self.as_fd(), buf.len(), &result);
+        let result = sys::write(self.inner.as_fd(), buf);
+        rearm::after_write(self.inner.as_fd(), buf.len(), &result);
         result
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = sys::write_pieces(self.as_fd(), bufs);
-        rearm::after_write(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
+        let result = sys::write_pieces(self.inner.as_fd(), bufs);
+        rearm::after_write(self.inner.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
         result
     }
 
@@ -149,14 +149,14 @@ impl Write for &Sender {
 
 impl Read for &Receiver {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let result = sys::read(self.as_fd(), buf);
-        rearm::after_read(self.as_fd(), buf.len(), &result);
+        let result = sys::read(self.inner.as_fd(), buf);
+        rearm::after_read(self.inner.as_fd(), buf.len(), &result);
         result
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = sys::read_pieces(self.as_fd(), bufs);
-        rearm::after_read(self.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
+        let result = sys::read_pieces(self.inner.as_fd(), bufs);
+        rearm::after_read(self.inner.as_fd(), bufs.iter().map(|buf| buf.len()).sum(), &result);
         result
     }
 }

@@ -35,14 +35,17 @@ use crate::{Interest, Registry, Token};
 pub struct SourceFd<'a>(pub &'a RawFd);
 
 impl Source for SourceFd<'_> {
+    #[inline]
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         sys::borrow(*self.0, |mut fd| fd.register(registry, token, interests))?
     }
 
+    #[inline]
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         sys::borrow(*self.0, |mut fd| fd.reregister(registry, token, interests))?
     }
 
+    #[inline]
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         sys::borrow(*self.0, |mut fd| fd.deregister(registry))?
     }
@@ -63,14 +66,17 @@ impl Source for SourceFd<'_> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 impl Source for BorrowedFd<'_> {
+    #[inline]
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         registry.add(*self, token, interests, Rearm::ByTime)
     }
 
+    #[inline]
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         registry.change(*self, token, interests, Rearm::ByTime)
     }
 
+    #[inline]
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.remove(*self)
     }
@@ -88,14 +94,17 @@ impl Source for BorrowedFd<'_> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 impl Source for OwnedFd {
+    #[inline]
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         self.as_fd().register(registry, token, interests)
     }
 
+    #[inline]
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         self.as_fd().reregister(registry, token, interests)
     }
 
+    #[inline]
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.as_fd().deregister(registry)
     }

@@ -1,8 +1,8 @@
-//! Pipes: within the process, and to a child.
+//! Pipes within the process. (`processes.rs` has those to a child: while one is born, it has all descriptors of its parent, so
+//! nothing here could be sure to be closed.)
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::process::{Command, Stdio};
 
 use reactor::unix::pipe::{self, Receiver, Sender};
 use reactor::{Backend, Token};
@@ -80,45 +80,6 @@ pub fn a_pipe_nobody_reads_is_broken(backend: Backend) {
     for _ in 0..3 {
         assert_eq!(sender.write(b"to nobody").unwrap_err().kind(), ErrorKind::BrokenPipe);
         waiting.assert_silent();
-    }
-}
-
-pub fn a_child_process_talks_through_pipes(backend: Backend) {
-    let mut waiting = Waiting::with(backend);
-    let mut child = Command::new("sh")
-        .args(["-c", "read line; echo \"$line\"; echo complaint >&2"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = Sender::from(child.stdin.take().unwrap());
-    let mut output = Receiver::from(child.stdout.take().unwrap());
-    let mut complaints = Receiver::from(child.stderr.take().unwrap());
-    input.set_nonblocking(true).unwrap();
-    for receiver in [&output, &complaints] {
-        receiver.set_nonblocking(true).unwrap();
-    }
-    waiting.edge(&mut input, 0, WRITABLE);
-    waiting.edge(&mut output, 1, READABLE);
-    waiting.edge(&mut complaints, 2, READABLE);
-    waiting.wait_until(|event| event.token() == Token(0) && event.is_writable());
-    input.write_all(b"beautiful\n").unwrap();
-    let (mut said, mut ended) = ([String::new(), String::new()], [false, false]);
-    while ended != [true, true] {
-        for event in waiting.wait() {
-            let Some(which) = event.token().0.checked_sub(1) else { continue };
-            let receiver = [&mut output, &mut complaints].into_iter().nth(which).unwrap();
-            match receiver.read_to_string(&mut said[which]) {
-                Ok(_) => ended[which] = true,
-                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-            }
-        }
-    }
-    assert_eq!(said, ["beautiful\n", "complaint\n"]);
-    assert!(child.wait().unwrap().success());
-    for source in [&mut output, &mut complaints] {
-        waiting.deregister(source);
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use reactor::unix::SourceFd;
 use reactor::{Backend, Token, Trigger};
 
-use crate::support::{READABLE, WRITABLE, Waiting, drain, fill, pair, raw_pair};
+use crate::support::{READABLE, WRITABLE, Waiting, by_number, drain, fill, pair, raw_pair};
 
 pub fn an_edge_is_told_once(backend: Backend) {
     let mut waiting = Waiting::with(backend);
@@ -243,6 +244,31 @@ pub fn a_raw_descriptor_has_all_three_triggers(backend: Backend) {
         assert!(waiting.wait_one(6).is_readable());
         waiting.deregister(&mut SourceFd(&fd));
         waiting.assert_silent();
+    }
+}
+
+/// signal-hook-mio registers one of our sockets and reads with recv(2) from its number.
+pub fn an_edge_read_past_us_by_its_number_is_told_again(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, mut theirs) = pair();
+    waiting.edge(&mut ours, 1, READABLE);
+    for _ in 0..3 {
+        theirs.write_all(b"simple").unwrap();
+        waiting.wait_one(1);
+        assert_eq!(drain(&mut &*by_number(&ours)), 6);
+    }
+}
+
+/// Nobody knows whether it is used, but a connection with room would be told of it for ever.
+pub fn an_edge_for_room_whose_number_was_asked_for_is_silent(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    let (mut ours, _theirs) = pair();
+    waiting.edge(&mut ours, 1, READABLE | WRITABLE);
+    assert!(waiting.wait_one(1).is_writable());
+    for _ in 0..3 {
+        assert!(ours.as_raw_fd() > 0);
+        let events = waiting.wait_for(Duration::from_millis(3));
+        assert!(events.is_empty(), "{events:?}");
     }
 }
 

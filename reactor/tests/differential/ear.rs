@@ -2,9 +2,9 @@
 //!
 //! * *Level*: on every wait exactly what poll(2) says.
 //! * *One-shot*: the same, once.
-//! * *Edge*: nothing that is not so; nothing if nothing happened since the last wait; and whatever is *owed*: what became
-//!   ready after a registration, or after input or output that left the source not ready. (What else may be told and may not,
-//!   in that backends differ. The table "How often" in the guide has it.)
+//! * *Edge*: nothing that is not so; nothing if nothing happened since the last wait; if it is over, all that is so; and
+//!   whatever is *owed*: what became ready after a registration, or after input or output that left the source not ready. (What
+//!   else may be told and may not, in that backends differ. The table "How often" in the guide has it.)
 
 use reactor::{Backend, Interest, Trigger};
 
@@ -91,6 +91,7 @@ impl Ear {
         let is_right = match self.trigger {
             Trigger::Level => is_so,
             Trigger::OneShot => self.is_loaded && is_so,
+            Trigger::Edge if flags.is_over() => !self.is_quiet && (told == truth || is_so),
             Trigger::Edge => !self.is_quiet && flags.is_part_of(truth),
         };
         if !is_right {

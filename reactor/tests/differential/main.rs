@@ -92,7 +92,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 120,
+        failure_persistence: None,
+        max_shrink_time: 60_000, // milliseconds: what is not told costs a test's whole patience
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn all_backends_tell_the_same_in_every_history(steps in prop::collection::vec(step(), 1..60)) {

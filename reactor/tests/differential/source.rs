@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use reactor::Interest;
@@ -13,6 +13,8 @@ use crate::support::{self, eventually, pair, poll_flags, receive_urgent, reset_o
 
 pub struct Source {
     pub ours: TcpStream,
+    /// Its number, asked for once: backends that emulate edges take each loan of it for a read they do not see.
+    fd: RawFd,
     pub theirs: Option<Peer>,
     pub is_tcp: bool,
     /// We finished sending.
@@ -35,7 +37,7 @@ impl Source {
             let (ours, theirs) = pair();
             (ours, Peer::Unix(theirs))
         };
-        Source { ours, theirs: Some(theirs), is_tcp, has_finished: false }
+        Source { fd: ours.as_raw_fd(), ours, theirs: Some(theirs), is_tcp, has_finished: false }
     }
 
     /// Closes both ends and opens two others. The old ones go first, so that the numbers come back.
@@ -95,7 +97,7 @@ impl Source {
     /// One urgent byte at a time: of two, the first becomes plain data, sooner or later.
     pub fn peer_urges(&mut self) {
         let Some(Peer::Tcp(theirs)) = &self.theirs else { return };
-        if poll_flags(&self.ours, libc::POLLPRI) & libc::POLLPRI == 0
+        if poll_flags(&self.fd, libc::POLLPRI) & libc::POLLPRI == 0
             && support::try_send_urgent(theirs, b'!').is_ok()
         {
             self.until(libc::POLLPRI);
@@ -107,7 +109,7 @@ impl Source {
     }
 
     pub fn receives_urgent(&self) {
-        let _ = self.ours.try_io(|| receive_urgent(&self.ours));
+        let _ = self.ours.try_io(|| receive_urgent(&self.fd));
     }
 
     /// Writes until there is no room, and says whether that is why it ended. Over TCP nothing is written: when there is room
@@ -127,7 +129,7 @@ impl Source {
     }
 
     fn until(&self, flags: libc::c_short) {
-        eventually("what the peer did", || poll_flags(&self.ours, flags) & flags != 0);
+        eventually("what the peer did", || poll_flags(&self.fd, flags) & flags != 0);
     }
 }
 
@@ -146,7 +148,7 @@ impl Flags {
         ] {
             asked |= if is_asked { flags } else { 0 };
         }
-        let flags = poll_flags(&source.ours, asked);
+        let flags = poll_flags(&source.fd, asked);
         let has = |some: libc::c_short| flags & some != 0;
         (flags != 0).then(|| {
             Flags([
@@ -207,6 +209,12 @@ impl Flags {
         self.0[4]
     }
 
+    /// It can be neither read nor written any more, or it failed.
+    pub fn is_over(self) -> bool {
+        let [.., error, read_closed, write_closed] = self.0;
+        error || (read_closed && write_closed)
+    }
+
     /// Nothing but that it is over.
     pub fn is_mere_hang_up(self) -> bool {
         !self.is_readable() && !self.is_writable()
@@ -223,9 +231,7 @@ impl Flags {
 
     /// The same in `polling`'s words: readable and writable, and what is over is both, asked for or not.
     pub fn as_polling_says(self) -> (bool, bool) {
-        let [readable, writable, _, error, read_closed, write_closed] = self.0;
-        let is_over = error || (read_closed && write_closed);
-        (readable || is_over, writable || is_over)
+        (self.is_readable() || self.is_over(), self.is_writable() || self.is_over())
     }
 }
 
@@ -234,8 +240,16 @@ const RDHUP: libc::c_short = libc::POLLRDHUP;
 #[cfg(not(has_pollrdhup))]
 const RDHUP: libc::c_short = 0;
 
+/// For those who only look at it.
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is the number of `ours`, which is open as long as this is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
 impl AsRawFd for Source {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.ours.as_raw_fd()
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
     }
 }

@@ -263,13 +263,13 @@ impl World {
     fn leave_reference(&mut self, which: usize, change: Change) {
         if let Change::Deregister | Change::Recycle = change {
             if self.reference[which].take().is_some() {
-                self.poller.delete(&self.sources[which].ours).unwrap();
+                self.poller.delete(&self.sources[which]).unwrap();
             }
         }
     }
 
     fn enter_reference(&mut self, which: usize, change: Change) {
-        let source = &self.sources[which].ours;
+        let source = &self.sources[which];
         match change {
             Change::Register(interest, trigger) => {
                 let (event, mode) = in_its_words(which, interest, trigger);

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -77,10 +78,18 @@ impl Waiting {
 
     /// What comes within this time. (A process that is stopped and goes on is interrupted without any handler.)
     pub fn wait_for(&mut self, timeout: Duration) -> Vec<Event> {
-        while let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
-            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            match self.poll.poll(&mut self.events, Some(left)) {
+                // A ring that this thread waits with as well has work done in it (quirk b of `io_uring.rs`).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    result.expect("polled");
+                    return self.events.iter().copied().collect();
+                }
+            }
         }
-        self.events.iter().copied().collect()
     }
 
     /// Waits until an event satisfies the condition.
@@ -141,6 +150,12 @@ pub fn raw_pair() -> (UnixStream, UnixStream) {
     near.set_nonblocking(true).expect("nonblocking");
     far.set_nonblocking(true).expect("nonblocking");
     (near, far)
+}
+
+/// A socket as a library sees it that asks for its number and does the system calls itself.
+pub fn by_number(socket: &impl AsRawFd) -> ManuallyDrop<UnixStream> {
+    // SAFETY: the descriptor is open as long as `socket` lives, which the tests see to, and `ManuallyDrop` never closes it.
+    ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(socket.as_raw_fd()) })
 }
 
 /// Reads until `WouldBlock` or the end, and says how much it was.
@@ -211,7 +226,8 @@ pub fn raise_descriptor_limit() -> u64 {
             limit.rlim_cur = limit.rlim_max;
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
         }
-        limit.rlim_cur as u64 // signed on some systems
+        #[allow(clippy::unnecessary_cast)] // it is signed on some systems
+        return limit.rlim_cur as u64;
     })
 }
 

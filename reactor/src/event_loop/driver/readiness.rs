@@ -67,7 +67,10 @@ impl Readiness {
             (None, None) => Ok(()),
             (None, Some(to)) => self.selector.register(socket, level(key, to)),
             (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
-            (Some(_), None) => self.selector.deregister(socket),
+            (Some(_), None) => {
+                let explain = |error| self.selector.explain("deregister", socket, key, error);
+                self.selector.deregister(socket).map_err(explain)
+            }
         }
     }
 }
@@ -81,20 +84,10 @@ fn level(key: u64, interest: Interest) -> Registration {
     Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner }
 }
 
-/// Whether an error of send(2) passes by itself: a signal came, or the kernel has no memory for it just now.
+/// Whether an error of recv(2) or send(2) passes by itself: a signal came, or the kernel has no memory for it just now. Either is
+/// tried again in the next turn and not at once, or a storm of signals would keep all others waiting.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// recv(2) into `buffer`, whatever signals arrive.
-#[inline]
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match sys::receive(socket, buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }
 
 /// Sends from the front of `output` until it is empty, the kernel takes no more, or the budget for files is used up.
@@ -117,7 +110,6 @@ pub(crate) fn transmit(socket: BorrowedFd<'_>, output: &mut Output) -> io::Resul
                     return Ok(Sent { bytes: total, blocked: true });
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(Sent { bytes: total, blocked: true });
             }

@@ -22,6 +22,7 @@ pub(super) struct AlwaysReady {
 
 impl AlwaysReady {
     /// Makes a stand-in for `fd` and registers that.
+    #[cold]
     pub(super) fn register(
         &self,
         fd: BorrowedFd<'_>,
@@ -39,6 +40,7 @@ impl AlwaysReady {
     }
 
     /// Does to the stand-in what is to be done to `fd`.
+    #[cold]
     pub(super) fn reregister(
         &self,
         fd: BorrowedFd<'_>,
@@ -51,6 +53,7 @@ impl AlwaysReady {
     }
 
     /// Gives the stand-in back. It has no duplicate, so to drop it is to deregister it.
+    #[cold]
     pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<StandIn> {
         self.remove(fd.as_raw_fd()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
@@ -61,6 +64,7 @@ impl AlwaysReady {
         if self.count.load(Ordering::Relaxed) == 0 { None } else { self.remove(fd.as_raw_fd()) }
     }
 
+    #[cold]
     fn remove(&self, fd: RawFd) -> Option<StandIn> {
         let mut stand_ins = self.lock();
         let removed = stand_ins.remove(&fd);

@@ -53,7 +53,7 @@ impl Operations {
     pub(super) fn new(ring: Ring, interruption: Option<EventFd>) -> Operations {
         Operations {
             ring,
-            slots: Slots::default(),
+            slots: Slots::new(interruption.is_none()),
             alarm: None,
             is_set: false,
             clock: CLOCK,
@@ -67,6 +67,14 @@ impl Operations {
             questions: Vec::new(),
             places: Vec::new(),
         }
+    }
+
+    /// A wait begins: what completed before is old, and so is what the kernel has to tell of it.
+    pub(super) fn begin(&mut self) {
+        self.slots.set_fresh(false);
+        self.take();
+        let has_more = self.has_more();
+        self.slots.set_fresh(!has_more);
     }
 
     // --------------------------------------------------------------------------------------------------- to the kernel
@@ -152,9 +160,7 @@ impl Operations {
     pub(super) fn came_back(&mut self, result: io::Result<u32>) -> io::Result<u32> {
         let me = thread::current().id();
         self.crowded |= *self.enterer.get_or_insert(me) != me;
-        while let Some(completion) = self.ring.next_completion() {
-            self.complete(completion);
-        }
+        self.take();
         let code = result.as_ref().err().and_then(io::Error::raw_os_error);
         self.lost |= code == Some(libc::EBADR);
         if self.lost {
@@ -169,6 +175,12 @@ impl Operations {
                 sys::poll(&mut [], Some(RELIEF)).map(|_| 0)
             }
             _ => result,
+        }
+    }
+
+    fn take(&mut self) {
+        while let Some(completion) = self.ring.next_completion() {
+            self.complete(completion);
         }
     }
 

@@ -23,7 +23,6 @@ use std::time::Duration;
 use super::watch_list::{Delivery, WatchList, in_turn, index};
 use super::{Registration, Selector};
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -102,9 +101,7 @@ impl Selector for Poll {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock

@@ -10,10 +10,10 @@
 //!
 //! # Quirks
 //! a. An event says readable and writable; of what else poll(2) tells, the crate passes on what the system below happens to
-//!    have. So poll(2) itself, with zero timeout and for the reported descriptors only, tells what exactly there is.
+//!    have. So poll(2) is asked about whoever was reported, and tells what exactly there is.
 //!    Test: `all_backends_tell_the_same_flags`.
 //! b. Who asks for readable is reported for urgent data as well, asked for or not, and armed again would be reported again at
-//!    once. What poll(2) does not confirm is *in doubt*: until it is ready, poll(2) waits for it, beside the poller.
+//!    once. So whoever was reported stays with poll(2), which waits for it beside the poller, until there is something to tell.
 //!    Test: `urgent_data_nobody_asked_for_does_not_spin_an_idle_wait`.
 //! c. The crate's wait goes on after a signal and tells nobody. So the waiting is done by poll(2) on the poller's descriptor,
 //!    which is ready when one of its sources is; the crate only collects, without waiting. Test: `a_signal_is_told_as_interrupted`.
@@ -21,8 +21,8 @@
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
 //!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
-//! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
-//!    Test: `a_regular_file_is_always_ready`.
+//! f. Regular files are refused with EPERM where epoll is below, and are ready by their offset where kqueue is. Each gets a
+//!    stand-in (`always_ready.rs`). Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
 //!    before the next I/O, as with select (quirk c there). No test: it takes such a system.
 
@@ -38,7 +38,6 @@ use super::always_ready::{AlwaysReady, StandIn};
 use super::watch_list::{Delivery, WatchList, index, wanted};
 use super::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -59,18 +58,16 @@ pub(crate) struct Polling {
 
 /// What one round through the kernel needs.
 struct Round {
-    /// What poll(2) waits for: the poller, the interruption, and then those in doubt (quirk b), which are few.
+    /// What poll(2) waits for: the poller, the interruption, and then whoever was reported and not told of yet (quirks a, b).
     entries: Vec<libc::pollfd>,
     /// What the poller is collected into.
     reported: polling::Events,
-    /// Those that it reported, to ask poll(2) about (quirk a).
-    asked: Vec<libc::pollfd>,
     /// Those that the poller would not arm, and why.
     refused: Vec<(RawFd, io::Error)>,
 }
 
-/// Where those in doubt begin.
-const IN_DOUBT: usize = 2;
+/// Where those begin that were reported.
+const REPORTED: usize = 2;
 
 // # New
 
@@ -80,7 +77,6 @@ impl Polling {
         let round = Mutex::new(Round {
             entries: [poller.as_raw_fd(), list.interruption()].map(|fd| sys::poll_entry(fd, sys::IN)).into(),
             reported: polling::Events::with_capacity(NonZeroUsize::MIN),
-            asked: Vec::new(),
             refused: Vec::new(),
         });
         Ok(Polling { list, poller, always_ready: AlwaysReady::default(), round })
@@ -88,6 +84,9 @@ impl Polling {
 
     /// Starts watching what the poller accepts.
     fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        if cfg!(has_kqueue) && sys::is_always_ready(fd)? {
+            return Err(io::Error::from_raw_os_error(libc::EPERM)); // as if it refused them there, too
+        }
         sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         // The poller did not know it: whatever had this number was closed without being deregistered.
         self.list.forget(fd);
@@ -143,7 +142,11 @@ impl Selector for Polling {
             Err(error) if is_refused(&error) => {
                 self.always_ready.deregister(fd).map(|stand_in| self.give_back(Some(stand_in)))
             }
-            result => result.and_then(|()| self.list.deregister(fd)),
+            // The wait in progress may have found out between the two steps, and have forgotten it already.
+            result => result.and_then(|()| match self.list.deregister(fd) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            }),
         }
     }
 
@@ -162,8 +165,8 @@ impl Selector for Polling {
             let mut delivery = self.list.leave()?;
             round.remove_closed(&mut delivery)?;
             if result? > 0 {
-                round.report_those_in_doubt(&mut delivery, ready);
-                round.report_the_others(&self.poller, &mut delivery, ready)?;
+                round.collect(&self.poller, &mut delivery, ready.capacity())?;
+                round.report(&mut delivery, ready);
             }
             drop(delivery);
             if !ready.is_empty() || deadline.is_over() {
@@ -175,9 +178,7 @@ impl Selector for Polling {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock
@@ -188,20 +189,17 @@ impl Selector for Polling {
 impl Round {
     /// Hands over what `fd` is armed for. What is armed for nothing was reported, and is silent without being told.
     fn arm(&mut self, poller: &Poller, fd: RawFd, flags: u32) {
-        self.settle(|entry| entry.fd == fd);
+        self.take_back(|entry| entry.fd == fd);
         if flags != 0 {
             let armed = sys::borrow(fd, |borrowed| poller.modify(borrowed, event(fd, flags)));
             self.refused.extend(armed.unwrap_or_else(Err).err().map(|error| (fd, error)));
         }
     }
 
-    /// Takes out of doubt whoever `is_settled`.
-    fn settle(&mut self, mut is_settled: impl FnMut(&libc::pollfd) -> bool) {
-        let mut place = 0;
-        self.entries.retain(|entry| {
-            place += 1;
-            place <= IN_DOUBT || !is_settled(entry)
-        });
+    /// Takes back from poll(2) whom it was asked about because they were reported.
+    fn take_back(&mut self, mut is_done: impl FnMut(&libc::pollfd) -> bool) {
+        let mut place = 0..;
+        self.entries.retain(|entry| place.next() < Some(REPORTED) || !is_done(entry));
     }
 
     /// What was closed without being deregistered is dropped; what was refused for another reason is tried again.
@@ -220,9 +218,31 @@ impl Round {
         result
     }
 
-    /// Reports, as long as there is room, those in doubt of whom there is something to tell. The poller has them again.
-    fn report_those_in_doubt(&mut self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
-        self.settle(|entry| {
+    /// Lets the poller report, and poll(2) say of whoever was reported what there is (quirk a).
+    fn collect(&mut self, poller: &Poller, delivery: &mut Delivery<'_>, room: usize) -> io::Result<()> {
+        if self.entries[0].revents == 0 {
+            return Ok(());
+        }
+        let room = NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN);
+        if self.reported.capacity() != room {
+            self.reported = polling::Events::with_capacity(room);
+        }
+        self.reported.clear();
+        let collected = poller.wait(&mut self.reported, Some(Duration::ZERO));
+        for event in self.reported.iter() {
+            let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
+            match delivery.armed(fd) {
+                0 => {} // it has changed, so it will be armed again; or all was told after an earlier event
+                flags => self.entries.push(sys::poll_entry(fd, flags)),
+            }
+        }
+        collected?; // who was reported before it failed is among the entries of the next wait
+        sys::poll(&mut self.entries, Some(Duration::ZERO)).map(drop)
+    }
+
+    /// Tells, as long as there is room, what poll(2) said. The poller has those again.
+    fn report(&mut self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        self.take_back(|entry| {
             let is_told = entry.revents != 0 && ready.len() < ready.capacity();
             if is_told {
                 ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry)));
@@ -231,50 +251,11 @@ impl Round {
             is_told
         });
     }
-
-    /// Asks the poller who is ready, as many as there is room for, and poll(2) for what (quirk a).
-    fn report_the_others(
-        &mut self,
-        poller: &Poller,
-        delivery: &mut Delivery<'_>,
-        ready: &mut Vec<Event>,
-    ) -> io::Result<()> {
-        let room = match NonZeroUsize::new(ready.capacity() - ready.len()) {
-            Some(room) if self.entries[0].revents != 0 => room,
-            _ => return Ok(()),
-        };
-        if self.reported.capacity() != room {
-            self.reported = polling::Events::with_capacity(room);
-        }
-        self.reported.clear();
-        poller.wait(&mut self.reported, Some(Duration::ZERO))?;
-        self.asked.clear();
-        for event in self.reported.iter() {
-            let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
-            match delivery.armed(fd) {
-                0 => {} // it has changed and will be armed again, or it told all in an event before
-                flags => self.asked.push(sys::poll_entry(fd, flags)),
-            }
-        }
-        if let Err(error) = sys::poll(&mut self.asked, Some(Duration::ZERO)) {
-            self.asked.iter().for_each(|entry| delivery.spend(entry.fd)); // they are reported again
-            return if ready.is_empty() { Err(error) } else { Ok(()) };
-        }
-        for entry in &self.asked {
-            if entry.revents == 0 {
-                self.entries.push(*entry); // quirk b
-            } else {
-                ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry)));
-                delivery.spend(entry.fd);
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Quirk f.
+/// Quirk f: whether it may be that a stand-in is registered instead.
 fn is_refused(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EPERM)
+    error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::NotFound
 }
 
 /// What never changes has no second edge, after no matter what time.
@@ -292,7 +273,7 @@ fn event(fd: RawFd, flags: u32) -> polling::Event {
 
 impl std::fmt::Debug for Round {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.entries.iter().skip(IN_DOUBT).map(|entry| entry.fd)).finish()
+        f.debug_list().entries(self.entries.iter().skip(REPORTED).map(|entry| entry.fd)).finish()
     }
 }
 
@@ -301,6 +282,7 @@ impl std::fmt::Debug for Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::interest::Interest;
     use crate::readiness::interest::Trigger;
     use std::fs::File;
     use std::io::{Read, Write};
@@ -330,28 +312,40 @@ mod tests {
         assert!(polling.deregister(file.as_fd()).is_err());
     }
 
+    /// A wait that arms what the poller just forgot takes it for closed. The one that deregisters it is not to blame.
+    #[test]
+    fn who_deregisters_while_a_wait_finds_the_source_gone_has_deregistered_it() {
+        let polling = Polling::new().unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        polling.register(ours.as_fd(), level(1)).unwrap();
+        polling.list.enter(Some(Duration::ZERO), |_, _| {});
+        polling.list.leave().unwrap().remove(ours.as_raw_fd());
+        polling.deregister(ours.as_fd()).unwrap();
+        assert_eq!(polling.deregister(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
     /// Quirk b. (The poller is told behind the backend's back to report what nobody asked for.)
     #[test]
-    fn a_doubt_ends_with_an_event_a_change_or_the_registration() {
+    fn what_was_reported_for_nothing_is_taken_back_with_an_event_a_change_or_the_registration() {
         let polling = Polling::new().unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let in_doubt = || polling.round.lock().unwrap().entries.len() - IN_DOUBT;
-        let doubt = || {
+        let asked = || polling.round.lock().unwrap().entries.len() - REPORTED;
+        let report_for_nothing = || {
             let key = index(ours.as_raw_fd());
-            assert_eq!((now(&polling), in_doubt()), (vec![], 0));
+            assert_eq!((now(&polling), asked()), (vec![], 0));
             polling.poller.modify(&ours, polling::Event::writable(key)).unwrap();
-            assert_eq!((now(&polling), in_doubt()), (vec![], 1));
-            assert_eq!((now(&polling), in_doubt()), (vec![], 1));
+            assert_eq!((now(&polling), asked()), (vec![], 1));
+            assert_eq!((now(&polling), asked()), (vec![], 1));
         };
         polling.register(ours.as_fd(), level(1)).unwrap();
-        doubt();
+        report_for_nothing();
         theirs.write_all(b"simple").unwrap();
-        assert_eq!((now(&polling), in_doubt()), (vec![1], 0));
+        assert_eq!((now(&polling), asked()), (vec![1], 0));
         (&ours).read_exact(&mut [0; 6]).unwrap();
-        doubt();
+        report_for_nothing();
         polling.reregister(ours.as_fd(), level(2)).unwrap();
-        doubt();
+        report_for_nothing();
         polling.deregister(ours.as_fd()).unwrap();
-        assert_eq!((now(&polling), in_doubt()), (vec![], 0));
+        assert_eq!((now(&polling), asked()), (vec![], 0));
     }
 }

@@ -31,7 +31,6 @@ use super::watch_list::{Delivery, WatchList, in_turn, index};
 use super::{Registration, Selector};
 use crate::error::Error;
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -103,13 +102,15 @@ impl Selector for Select {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_vain = 0;
         loop {
             let limit = self.list.enter(deadline.left(), |fd, flags| bitmaps.patch(fd, flags));
             let result = bitmaps.select(limit);
             let mut delivery = self.list.leave()?;
             match result {
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    bitmaps.remove_closed(&mut delivery);
+                // Once more if all are open: the number may have been given out again meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) && in_vain < 2 => {
+                    in_vain = if bitmaps.remove_closed(&mut delivery) { 0 } else { in_vain + 1 };
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -126,9 +127,7 @@ impl Selector for Select {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock
@@ -187,13 +186,16 @@ impl Bitmaps {
         Ok(())
     }
 
-    /// Quirk d.
-    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) {
+    /// Quirk d. Whether there were any.
+    fn remove_closed(&mut self, delivery: &mut Delivery<'_>) -> bool {
+        let mut found = false;
         for fd in members(&self.wanted) {
             if delivery.is_unchanged(fd) && !sys::is_open(fd) {
                 delivery.remove(fd);
+                found = true;
             }
         }
+        found
     }
 }
 
@@ -241,6 +243,7 @@ impl std::fmt::Debug for Bitmaps {
 mod tests {
     use super::*;
     use crate::readiness::backend::{Rearm, poll};
+    use crate::readiness::interest::Interest;
     use crate::readiness::interest::Trigger;
     use proptest::prelude::*;
     use std::collections::BTreeMap;

@@ -19,8 +19,14 @@
 //! would be armed and end without pause. So who does not read is watched by a poll that goes on, which a next one replaces.
 //!
 //! # Doubt
-//! A poll tells of a wake-up as it was: what woke it, not what is ready now, and at most that. Epoll looks again as it
-//! reports; to tell the same, what a poll told is marked as doubtful where that may differ, for the backend to ask.
+//! A poll tells of a wake-up as it was: what woke it, not what is so now. epoll looks again as it reports. To tell the same,
+//! news are *doubtful*, for the backend to ask, if they may differ from what is so:
+//! * what came between two waits, because the loop may have read it since (if it is an edge only on request: an event loop
+//!   tries to read anyway, and to ask would cost it as much);
+//! * urgent data, because the wake-up for plain data says it is urgent, too;
+//! * an error without a hang-up, because the wake-up of an error says nothing else.
+//!
+//! What came during a wait is fresh. So a loop that has time to wait asks nothing, and one that has not asks once for many.
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,8 +51,10 @@ pub(super) struct Slots {
     heard: VecDeque<RawFd>,
     /// How many polls live in the kernel.
     alive: usize,
-    /// The wait in progress, or the last one.
-    round: u32,
+    /// What is told now is fresh.
+    is_fresh: bool,
+    /// An edge that came between two waits is not doubtful.
+    trusts_edges: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,12 +62,11 @@ struct Slot {
     watch: Option<Watch>,
     /// Of the last poll.
     generation: u32,
-    /// The round in which that poll was armed.
-    round: u32,
     /// Polls that live in the kernel: as long as there is one, the kernel holds the file open.
     alive: u32,
-    /// What was told and not heard yet.
+    /// What was told and not heard yet, and whether some of it came between two waits.
     told: u32,
+    is_old: bool,
     /// The last poll lives and is wanted.
     armed: bool,
     /// A one-shot that was told.
@@ -72,6 +79,8 @@ struct Slot {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Watch {
     pub(super) registration: Registration,
+    /// What tells its file from others, as long as that is open.
+    pub(super) file: u32,
     /// Of several rings that watch a descriptor, not all are to be told.
     pub(super) exclusive: bool,
     /// There is nothing to wait for: a poll would end at once, each time.
@@ -124,18 +133,25 @@ impl Watch {
 }
 
 impl Slots {
+    pub(super) fn new(trusts_edges: bool) -> Slots {
+        Slots { trusts_edges, ..Slots::default() }
+    }
+
     // ------------------------------------------------------------------------------------------------ who is watched
 
-    /// `AlreadyExists` if it is watched.
+    /// `AlreadyExists` if it is watched; unless that was another file, which was closed without being deregistered.
     pub(super) fn register(&mut self, fd: RawFd, watch: Watch) -> io::Result<()> {
         let index = index(fd);
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        let slot = &mut self.slots[index];
-        if slot.watch.is_some() {
-            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        if let Some(other) = self.slots[index].watch {
+            if other.file == watch.file {
+                return Err(io::Error::from_raw_os_error(libc::EEXIST));
+            }
+            self.forget(fd);
         }
+        let slot = &mut self.slots[index];
         (slot.watch, slot.spent) = (Some(watch), false);
         self.note(fd);
         Ok(())
@@ -153,7 +169,7 @@ impl Slots {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         };
         slot.watch = None;
-        slot.told = 0;
+        (slot.told, slot.is_old) = (0, false);
         self.disarm(fd);
         Ok(())
     }
@@ -230,8 +246,7 @@ impl Slots {
     fn arm(&mut self, fd: RawFd, watch: Watch) -> Step {
         let slot = &mut self.slots[index(fd)];
         slot.generation = slot.generation.wrapping_add(1);
-        slot.round = self.round;
-        slot.told = 0; // by the one before; this one tells what is so now
+        (slot.told, slot.is_old) = (0, false); // by the one before; this one tells what is so now
         slot.armed = true;
         slot.alive += 1;
         self.alive += 1;
@@ -291,6 +306,7 @@ impl Slots {
     fn tell(&mut self, fd: RawFd, flags: u32) -> bool {
         let slot = &mut self.slots[index(fd)];
         slot.told |= slot.watch.map_or(0, |watch| flags & wanted(watch.registration.interest));
+        slot.is_old |= !self.is_fresh;
         if slot.told != 0 && !mem::replace(&mut slot.heard, true) {
             self.heard.push_back(fd);
         }
@@ -302,9 +318,9 @@ impl Slots {
         self.heard.len()
     }
 
-    /// A wait begins.
-    pub(super) fn next_round(&mut self) {
-        self.round = self.round.wrapping_add(1);
+    /// What is told from now on came during a wait, or did not.
+    pub(super) fn set_fresh(&mut self, is_fresh: bool) {
+        self.is_fresh = is_fresh;
     }
 
     /// The next thing to report.
@@ -313,10 +329,9 @@ impl Slots {
             let fd = self.heard.pop_front()?;
             let slot = &mut self.slots[index(fd)];
             slot.heard = false;
-            let told = mem::take(&mut slot.told);
+            let (told, is_old) = (mem::take(&mut slot.told), mem::take(&mut slot.is_old));
             let (Some(watch), true) = (slot.watch, told != 0) else { continue };
             let Registration { key, interest, trigger, .. } = watch.registration;
-            let is_of_this_round = slot.round == self.round;
             match trigger {
                 Trigger::Edge => {}
                 Trigger::Level => self.note(fd),
@@ -325,9 +340,9 @@ impl Slots {
                     self.disarm(fd);
                 }
             }
-            let is_doubtful = (trigger != Trigger::Edge && !is_of_this_round)
-                || interest.is_priority()
-                || told & (sys::ERR | sys::HUP) == sys::ERR;
+            let is_bare_error = told & (sys::ERR | sys::HUP) == sys::ERR;
+            let is_trusted = self.trusts_edges && trigger == Trigger::Edge;
+            let is_doubtful = (is_old && !is_trusted) || interest.is_priority() || is_bare_error;
             let doubt = (is_doubtful && !watch.always_ready).then(|| wanted(interest));
             return Some(News { fd, event: Event::new(key, told), doubt });
         }
@@ -358,7 +373,7 @@ mod tests {
 
     fn watch(key: u64, interest: Interest, trigger: Trigger) -> Watch {
         let registration = Registration { key, interest, trigger, rearm: Rearm::ByOwner };
-        Watch { registration, exclusive: false, always_ready: false }
+        Watch { registration, file: 1, exclusive: false, always_ready: false }
     }
 
     /// Hands over what there is: the keys of the polls.
@@ -414,7 +429,6 @@ mod tests {
         slots.completed(poll, sys::OUT as i32, true);
         assert_eq!(news(&mut slots), [(1, sys::OUT)]);
         slots.completed(poll, sys::OUT as i32, true);
-        slots.next_round();
         assert_eq!(polls(&mut slots).len(), 1);
         assert_eq!(news(&mut slots), []);
     }
@@ -464,27 +478,41 @@ mod tests {
 
     #[test]
     fn only_what_may_differ_from_what_is_so_now_is_doubtful() {
-        let is_doubted = |interest, trigger, flags: u32, rounds_ago| {
-            let mut slots = Slots::default();
+        let is_doubted = |trusts_edges, interest, trigger, flags: u32, is_fresh| {
+            let mut slots = Slots::new(trusts_edges);
             slots.register(5, watch(1, interest, trigger)).unwrap();
             let poll = polls(&mut slots)[0];
-            (0..rounds_ago).for_each(|_| slots.next_round());
-            slots.completed(poll, flags as i32, false);
+            slots.set_fresh(is_fresh);
+            slots.completed(poll, flags as i32, true);
+            slots.set_fresh(true);
+            slots.completed(poll, flags as i32, true);
             slots.next_news().unwrap().doubt.is_some()
         };
-        assert!(!is_doubted(READABLE, Trigger::Edge, sys::IN, 3));
-        assert!(!is_doubted(READABLE, Trigger::Level, sys::IN, 0), "armed in this wait");
-        assert!(is_doubted(READABLE, Trigger::Level, sys::IN, 1), "the loop may have read it meanwhile");
-        assert!(is_doubted(READABLE, Trigger::OneShot, sys::IN, 1));
-        assert!(
-            is_doubted(READABLE | Interest::PRIORITY, Trigger::Edge, sys::IN | sys::PRI, 0),
-            "plain data says so"
-        );
-        assert!(
-            is_doubted(READABLE, Trigger::Edge, sys::ERR, 0),
-            "the wake-up of an error says nothing else"
-        );
-        assert!(!is_doubted(READABLE, Trigger::Edge, sys::ERR | sys::HUP | sys::IN, 0));
+        for trigger in [Trigger::Edge, Trigger::Level, Trigger::OneShot] {
+            for trusts_edges in [false, true] {
+                let is_trusted = trusts_edges && trigger == Trigger::Edge;
+                let urgent = READABLE | Interest::PRIORITY;
+                assert!(!is_doubted(trusts_edges, READABLE, trigger, sys::IN, true));
+                assert_eq!(is_doubted(trusts_edges, READABLE, trigger, sys::IN, false), !is_trusted);
+                assert!(is_doubted(trusts_edges, urgent, trigger, sys::IN | sys::PRI, true));
+                assert!(is_doubted(trusts_edges, READABLE, trigger, sys::ERR, true));
+                assert!(!is_doubted(trusts_edges, READABLE, trigger, sys::ERR | sys::HUP | sys::IN, true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_came_back_as_another_file_is_free() {
+        let mut slots = Slots::default();
+        slots.register(5, watch(1, READABLE, Trigger::Edge)).unwrap();
+        let dead = polls(&mut slots)[0];
+        slots.register(5, watch(2, READABLE, Trigger::Edge)).unwrap_err();
+        slots.register(5, Watch { file: 2, ..watch(3, READABLE, Trigger::Edge) }).unwrap();
+        assert_eq!(slots.next_step(), Some(Step::Cancel { of: dead }));
+        let poll = polls(&mut slots)[0];
+        slots.completed(dead, sys::IN as i32, true);
+        slots.completed(poll, sys::IN as i32, true);
+        assert_eq!(news(&mut slots), [(3, sys::IN)]);
     }
 
     #[test]
@@ -611,7 +639,6 @@ mod tests {
                     }
                     Act::Tell(..) => {}
                     Act::Wait(is_so) => {
-                        slots.next_round();
                         while let Some(News { fd, event, .. }) = slots.next_news() {
                             let Some((key, interest, trigger, told)) = watched.get_mut(&fd) else {
                                 return Err(TestCaseError::fail("told, but not watched"));
