@@ -17,7 +17,7 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 27] = [
+const CONDITIONS: &[(&str, &str)] = &[
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
@@ -163,7 +163,7 @@ fn given_feature(name: &str) -> bool {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for condition in CONDITIONS.map(|(name, _)| name).into_iter().chain(FOR_TESTS) {
+    for condition in CONDITIONS.iter().map(|&(name, _)| name).chain(FOR_TESTS) {
         println!("cargo::rustc-check-cfg=cfg({condition})");
     }
     let system = env::var("CARGO_CFG_TARGET_OS").expect("Cargo names the target");

@@ -226,9 +226,8 @@ pub fn raise_descriptor_limit() -> u64 {
             limit.rlim_cur = limit.rlim_max;
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
         }
-        #[allow(clippy::unnecessary_cast)] // signed on some systems
-        let most = limit.rlim_cur as u64;
-        most
+        #[allow(clippy::unnecessary_cast)] // it is signed on some systems
+        return limit.rlim_cur as u64;
     })
 }
 
