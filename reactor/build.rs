@@ -10,8 +10,9 @@
 //! * `--cfg reactor_only_posix` takes a system for one without a row, so that what replaces a missing system call can be run
 //!   where it is not missing.
 //!
-//! And two are other crates', for their own tests: they make mio and polling use poll(2) where there is better. Our benchmarks
-//! do so to compare on the same kernel interface (`benches/readiness`). A poller of polling is no descriptor then.
+//! And three are other crates'. `--cfg loom` is how its models are asked for (`src/sync.rs`). Two are for the tests of mio and
+//! polling: they make them use poll(2) where there is better. Our benchmarks do so to compare on the same kernel interface
+//! (`benches/readiness`). A poller of polling is no descriptor then.
 
 use std::env;
 
@@ -46,7 +47,8 @@ const CONDITIONS: [(&str, &str); 26] = [
 ];
 
 /// What is given from outside.
-const FOR_TESTS: [&str; 4] = [
+const FOR_TESTS: [&str; 5] = [
+    "loom",
     "reactor_force_kqueue",
     "reactor_only_posix",
     "mio_unsupported_force_poll_poll",

@@ -2,7 +2,7 @@
 //!
 //! *What to say* is a [`Protocol`](event_loop::Protocol), written once and without any I/O. *Who waits* is a choice made
 //! afterwards: a blocking thread ([`converse`](event_loop::converse)) or an event loop
-//! ([`Reactor`](event_loop::Reactor)) over select(2), poll(2) or epoll(7), picked at run time.
+//! ([`Reactor`](event_loop::Reactor)) over select(2), poll(2), epoll(7), io_uring(7) or kqueue(2), picked at run time.
 //!
 //! The source reads from the ground up, and a module uses only what stands above it in this list:
 //!
@@ -24,6 +24,7 @@ compile_error!("zen-reactor needs a Unix: it waits with select, poll, epoll or k
 mod sys;
 mod clock;
 mod error;
+mod sync;
 
 pub mod event_loop;
 pub mod guide;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::outside::{Mail, Receiver};
@@ -12,6 +12,7 @@ use super::protocol::{ConnectionId, Protocol};
 use super::reactor::Reactor;
 use crate::readiness::Waker;
 use crate::readiness::backend::AnySelector;
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// A function that another thread wants the loop to run.
 pub(crate) type Run<P> = Box<dyn FnOnce(&mut Reactor<P>) + Send>;
@@ -183,7 +184,11 @@ mod tests {
     }
 
     fn mailbox(capacity: usize) -> (Arc<AnySelector>, Handle<Silent>) {
-        let selector = Arc::new(Backend::Auto.open(Callers::OneThread).unwrap());
+        mailbox_over(Backend::Auto, capacity)
+    }
+
+    fn mailbox_over(backend: Backend, capacity: usize) -> (Arc<AnySelector>, Handle<Silent>) {
+        let selector = Arc::new(backend.open(Callers::OneThread).unwrap());
         let mailbox = Mailbox::new(Arc::clone(&selector), 7, capacity).unwrap();
         (selector, Handle::new(Arc::new(mailbox)))
     }
@@ -233,5 +238,45 @@ mod tests {
         assert!(handle.run(move |_| drop(posts)));
         handle.0.close();
         assert_eq!(handle.0.take().len(), 0);
+    }
+
+    #[cfg(loom)]
+    mod models {
+        use super::*;
+        use crate::sync::model::check;
+
+        /// Two threads post, and the loop sleeps whenever nobody rings: a letter nobody rang for would never be read.
+        #[test]
+        fn no_letter_is_left_in_the_mailbox_of_a_loop_that_sleeps() {
+            check(|| {
+                let (selector, handle) = mailbox_over(Backend::Poll, 10);
+                let posting = [1, 2].map(|number| {
+                    let handle = handle.clone();
+                    loom::thread::spawn(move || handle.send(ConnectionId::NONE, number).unwrap())
+                });
+                let (mut ready, mut read) = (Vec::with_capacity(8), 0);
+                while read < posting.len() {
+                    selector.wait(&mut ready, None).unwrap();
+                    if handle.0.is_rung() {
+                        read += handle.0.take().len();
+                    }
+                }
+                posting.into_iter().for_each(|thread| thread.join().unwrap());
+            });
+        }
+
+        /// What is posted while the loop ends is either handed back or dropped with the mailbox, and nothing stays behind.
+        #[test]
+        fn nothing_is_posted_into_a_closed_mailbox() {
+            check(|| {
+                let (_selector, handle) = mailbox_over(Backend::Poll, 10);
+                let poster = handle.clone();
+                let posting = loom::thread::spawn(move || poster.send(ConnectionId::NONE, 1));
+                handle.0.close();
+                let _ = posting.join().unwrap();
+                assert_eq!(handle.0.take().len(), 0);
+                assert_eq!(handle.send(ConnectionId::NONE, 2), Err(2));
+            });
+        }
     }
 }

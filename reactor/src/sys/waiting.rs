@@ -85,6 +85,13 @@ pub(crate) fn poll_answer(entry: &libc::pollfd) -> u32 {
 
 /// ppoll(2), or poll(2) with milliseconds rounded up where that is missing: how many entries have something to tell.
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    #[cfg(all(test, loom))]
+    if timeout.is_none() {
+        return crate::sync::model::kernel_wait(|| match poll(fds, Some(Duration::ZERO)) {
+            Ok(0) => None,
+            result => Some(result),
+        });
+    }
     let (entries, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
     #[cfg(has_ppoll)]
     let ready = {

@@ -36,6 +36,8 @@ impl EventFd {
 
     /// Adds one. `WouldBlock` when the counter is at its maximum.
     pub(crate) fn add(&self) -> io::Result<()> {
+        #[cfg(all(test, loom))]
+        crate::sync::model::kernel_call();
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` is eight readable bytes (eventfd(2): a write takes exactly eight).
         unsafe { syscall!(write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len())) }.map(drop)
@@ -50,6 +52,8 @@ impl EventFd {
 /// Silences a [`Bell`] by the descriptor that is waited for. `WouldBlock` when it was silent.
 #[cfg(has_eventfd)]
 pub(crate) fn drain_bell(bell: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(all(test, loom))]
+    crate::sync::model::kernel_call();
     let mut count = [0u8; 8];
     // SAFETY: `count` is eight writable bytes.
     unsafe { syscall!(read(bell.as_raw_fd(), count.as_mut_ptr().cast(), count.len())) }.map(drop)

@@ -7,6 +7,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("reactor/src/sys/", "every system call of the reactor"),
     ("zen-server/src/models/forking.rs", "fork, for the models that are processes"),
     ("reactor/benches/readiness/contender.rs", "the polling crate's way to register, to compare with"),
+    ("tests/torture/", "functions of the C library, defined once more to fail at will"),
     ("reactor/tests/", "what a test does to sockets, processes and signals behind the reactor's back"),
     ("tests/canary/", "the errors that the sanitizers are tried on"),
     (

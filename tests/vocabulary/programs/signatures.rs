@@ -94,7 +94,7 @@ pub fn events() {
 
 pub fn interests_and_tokens() {
     const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-    const _: [bool; 3] = [BOTH.is_readable(), BOTH.is_writable(), BOTH.is_priority()];
+    let _: [bool; 3] = const { [BOTH.is_readable(), BOTH.is_writable(), BOTH.is_priority()] };
     let _: Interest = Interest::PRIORITY;
     let _: fn(Interest, Interest) -> Interest = Interest::add;
     let _: fn(Interest, Interest) -> Option<Interest> = Interest::remove;

@@ -67,7 +67,10 @@ impl Readiness {
             (None, None) => Ok(()),
             (None, Some(to)) => self.selector.register(socket, level(key, to)),
             (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
-            (Some(_), None) => self.selector.deregister(socket),
+            (Some(_), None) => {
+                let explain = |error| self.selector.explain("deregister", socket, key, error);
+                self.selector.deregister(socket).map_err(explain)
+            }
         }
     }
 }

@@ -8,7 +8,9 @@
 //!
 //! # Quirks
 //! a. A poll holds the file open until it ended. So `deregister` cancels it and waits for its last completion, or the caller's
-//!    `close` would close nothing yet. Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
+//!    `close` would close nothing yet; and what is closed without being deregistered stays open. When a process is killed, the
+//!    kernel empties its ring only after it is gone: a port may be taken for some milliseconds more.
+//!    Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
 //! b. The kernel's share of a poll is done by the thread that submitted it, which is interrupted for it, and a poll is cancelled
 //!    when that thread is gone. So only waiting threads submit polls; others leave them a note and wake them.
 //!    Test: `what_a_thread_armed_that_is_gone_is_heard`.
@@ -42,6 +44,9 @@ use crate::sys::{self, EventFd, Ring};
 /// Room for what is submitted in one system call, and for what completes meanwhile (quirk e).
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
+
+/// Attempts in a row to get something from a kernel that is short of memory, a millisecond apart.
+const ATTEMPTS: usize = 100;
 
 // # State
 
@@ -111,17 +116,20 @@ impl IoUring {
         state.interrupt()
     }
 
-    /// Waits until the kernel has let go of what is held (quirk a).
+    /// Waits until the kernel has let go of what is held (quirk a). If it has no memory for that, not for ever: then it lets go
+    /// with a wait to come, and what is closed meanwhile is closed late.
     fn release<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         is_held: impl Fn(&Slots) -> bool,
     ) -> io::Result<()> {
-        while is_held(&state.operations.slots) {
+        let mut shortages = 0;
+        while is_held(&state.operations.slots) && shortages < ATTEMPTS {
             if !state.waiting {
                 state.operations.slots.set_fresh(false);
                 state.operations.hand_over_cancels()?;
                 state.operations.enter(None)?;
+                shortages = if state.operations.shortage().is_some() { shortages + 1 } else { 0 };
                 continue;
             }
             if state.operations.slots.has_cancels() {
@@ -197,6 +205,7 @@ impl Selector for IoUring {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut state = self.lock()?;
+        let mut shortages = 0;
         state.operations.begin();
         loop {
             state.operations.hand_over()?;
@@ -210,7 +219,10 @@ impl Selector for IoUring {
             let result = state.operations.came_back(result);
             state.operations.slots.set_fresh(true);
             while state.operations.has_more() && state.operations.news() < ready.capacity() {
-                state.operations.enter(Some(Duration::ZERO))?; // quirk c
+                let result = state.operations.enter(Some(Duration::ZERO)); // quirk c
+                if result.is_err() || state.operations.shortage().is_some() {
+                    break; // the next round asks again
+                }
             }
             if state.leaving > 0 {
                 self.left.notify_all();
@@ -218,6 +230,10 @@ impl Selector for IoUring {
             state.operations.report(ready);
             if !ready.is_empty() || deadline.is_over() {
                 return Ok(());
+            }
+            shortages = if state.operations.shortage().is_some() { shortages + 1 } else { 0 };
+            if let (Some(error), ATTEMPTS) = (state.operations.shortage(), shortages) {
+                return Err(error);
             }
             // Quirk f.
             if result? > 0 && state.operations.completed() == 0 && limit != Some(Duration::ZERO) {
@@ -441,6 +457,28 @@ mod tests {
                 assert_eq!(wait(&ring, None), [CLOCK_KEY]);
             }
             assert!(ring.arm_clock(clock::now() + Duration::from_secs(60)).unwrap());
+        });
+    }
+
+    #[test]
+    fn of_two_rings_that_watch_a_listener_exclusively_one_is_told() {
+        with_each(8, 16, |first| {
+            let second = IoUring::with_room(8, 16, first.callers()).unwrap();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            for (key, ring) in [(1, &first), (2, &second)] {
+                ring.register_exclusively(listener.as_fd(), key).unwrap();
+                assert_eq!(now(ring), []);
+            }
+            for _ in 0..4 {
+                let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let told = [now(&first), now(&second)].concat();
+                assert_eq!(told.len(), 1, "{told:?}");
+                drop((client, listener.accept().unwrap()));
+                assert_eq!([now(&first), now(&second)].concat(), [], "who was told is armed again");
+            }
+            for ring in [&first, &second] {
+                ring.deregister(listener.as_fd()).unwrap();
+            }
         });
     }
 

@@ -388,7 +388,7 @@ impl AnySelector {
 
     /// Adds to an error what was attempted on what.
     #[cold]
-    fn explain(
+    pub(crate) fn explain(
         &self,
         operation: &'static str,
         fd: BorrowedFd<'_>,

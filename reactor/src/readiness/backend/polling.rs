@@ -21,8 +21,8 @@
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
 //!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
-//! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
-//!    Test: `a_regular_file_is_always_ready`.
+//! f. Regular files are refused with EPERM where epoll is below, and are ready by their offset where kqueue is. Each gets a
+//!    stand-in (`always_ready.rs`). Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
 //!    before the next I/O, as with select (quirk c there). No test: it takes such a system.
 
@@ -84,6 +84,9 @@ impl Polling {
 
     /// Starts watching what the poller accepts.
     fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        if cfg!(has_kqueue) && sys::is_always_ready(fd)? {
+            return Err(io::Error::from_raw_os_error(libc::EPERM)); // as if it refused them there, too
+        }
         sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         // The poller did not know it: whatever had this number was closed without being deregistered.
         self.list.forget(fd);
@@ -225,7 +228,7 @@ impl Round {
             self.reported = polling::Events::with_capacity(room);
         }
         self.reported.clear();
-        poller.wait(&mut self.reported, Some(Duration::ZERO))?;
+        let collected = poller.wait(&mut self.reported, Some(Duration::ZERO));
         for event in self.reported.iter() {
             let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
             match delivery.armed(fd) {
@@ -233,6 +236,7 @@ impl Round {
                 flags => self.entries.push(sys::poll_entry(fd, flags)),
             }
         }
+        collected?; // who was reported before it failed is among the entries of the next wait
         sys::poll(&mut self.entries, Some(Duration::ZERO)).map(drop)
     }
 
@@ -249,9 +253,9 @@ impl Round {
     }
 }
 
-/// Quirk f.
+/// Quirk f: whether it may be that a stand-in is registered instead.
 fn is_refused(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EPERM)
+    error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::NotFound
 }
 
 /// What never changes has no second edge, after no matter what time.

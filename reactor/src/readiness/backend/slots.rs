@@ -21,7 +21,8 @@
 //! # Doubt
 //! A poll tells of a wake-up as it was: what woke it, not what is so now. epoll looks again as it reports. To tell the same,
 //! news are *doubtful*, for the backend to ask, if they may differ from what is so:
-//! * what came between two waits, because the loop may have read it since;
+//! * what came between two waits, because the loop may have read it since (if it is an edge only on request: an event loop
+//!   tries to read anyway, and to ask would cost it as much);
 //! * urgent data, because the wake-up for plain data says it is urgent, too;
 //! * an error without a hang-up, because the wake-up of an error says nothing else.
 //!
@@ -52,6 +53,8 @@ pub(super) struct Slots {
     alive: usize,
     /// What is told now is fresh.
     is_fresh: bool,
+    /// An edge that came between two waits is not doubtful.
+    trusts_edges: bool,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +133,10 @@ impl Watch {
 }
 
 impl Slots {
+    pub(super) fn new(trusts_edges: bool) -> Slots {
+        Slots { trusts_edges, ..Slots::default() }
+    }
+
     // ------------------------------------------------------------------------------------------------ who is watched
 
     /// `AlreadyExists` if it is watched; unless that was another file, which was closed without being deregistered.
@@ -334,7 +341,8 @@ impl Slots {
                 }
             }
             let is_bare_error = told & (sys::ERR | sys::HUP) == sys::ERR;
-            let is_doubtful = is_old || interest.is_priority() || is_bare_error;
+            let is_trusted = self.trusts_edges && trigger == Trigger::Edge;
+            let is_doubtful = (is_old && !is_trusted) || interest.is_priority() || is_bare_error;
             let doubt = (is_doubtful && !watch.always_ready).then(|| wanted(interest));
             return Some(News { fd, event: Event::new(key, told), doubt });
         }
@@ -470,9 +478,9 @@ mod tests {
 
     #[test]
     fn only_what_may_differ_from_what_is_so_now_is_doubtful() {
-        let is_doubted = |interest, flags: u32, is_fresh| {
-            let mut slots = Slots::default();
-            slots.register(5, watch(1, interest, Trigger::Edge)).unwrap();
+        let is_doubted = |trusts_edges, interest, trigger, flags: u32, is_fresh| {
+            let mut slots = Slots::new(trusts_edges);
+            slots.register(5, watch(1, interest, trigger)).unwrap();
             let poll = polls(&mut slots)[0];
             slots.set_fresh(is_fresh);
             slots.completed(poll, flags as i32, true);
@@ -480,11 +488,17 @@ mod tests {
             slots.completed(poll, flags as i32, true);
             slots.next_news().unwrap().doubt.is_some()
         };
-        assert!(!is_doubted(READABLE, sys::IN, true));
-        assert!(is_doubted(READABLE, sys::IN, false));
-        assert!(is_doubted(READABLE | Interest::PRIORITY, sys::IN | sys::PRI, true));
-        assert!(is_doubted(READABLE, sys::ERR, true));
-        assert!(!is_doubted(READABLE, sys::ERR | sys::HUP | sys::IN, true));
+        for trigger in [Trigger::Edge, Trigger::Level, Trigger::OneShot] {
+            for trusts_edges in [false, true] {
+                let is_trusted = trusts_edges && trigger == Trigger::Edge;
+                let urgent = READABLE | Interest::PRIORITY;
+                assert!(!is_doubted(trusts_edges, READABLE, trigger, sys::IN, true));
+                assert_eq!(is_doubted(trusts_edges, READABLE, trigger, sys::IN, false), !is_trusted);
+                assert!(is_doubted(trusts_edges, urgent, trigger, sys::IN | sys::PRI, true));
+                assert!(is_doubted(trusts_edges, READABLE, trigger, sys::ERR, true));
+                assert!(!is_doubted(trusts_edges, READABLE, trigger, sys::ERR | sys::HUP | sys::IN, true));
+            }
+        }
     }
 
     #[test]

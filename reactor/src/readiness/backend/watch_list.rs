@@ -33,7 +33,7 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::{Rearm, Registration};
@@ -41,6 +41,7 @@ use crate::clock;
 use crate::readiness::event::Event;
 use crate::readiness::interest::{Interest, Trigger};
 use crate::readiness::waker::WakerFd;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys;
 
 /// How long an edge of a raw descriptor rests before it may fire again.
@@ -580,6 +581,131 @@ mod tests {
             prop_assert!(!indices.contains(&start) || places[0] == start);
             places.sort_unstable();
             prop_assert!(places.into_iter().eq(indices));
+        }
+    }
+
+    #[cfg(loom)]
+    mod models {
+        use super::*;
+        use crate::readiness::backend::{AnySelector, Backend, Callers, Selector};
+        use crate::readiness::waker::Waker;
+        use crate::sync::model::{check, waits_begun, waits_over};
+        use loom::sync::atomic::{AtomicBool, Ordering};
+        use loom::thread;
+        use std::sync::Arc;
+
+        fn selector() -> Arc<AnySelector> {
+            Arc::new(Backend::Poll.open(Callers::AnyThread).unwrap())
+        }
+
+        /// A descriptor that is readable.
+        fn readable() -> WakerFd {
+            let bell = WakerFd::new().unwrap();
+            bell.write().unwrap();
+            bell
+        }
+
+        fn level(key: u64) -> Registration {
+            let interest = Interest::READABLE;
+            Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner }
+        }
+
+        /// The keys that one wait tells of.
+        fn wait(selector: &AnySelector) -> Vec<u64> {
+            let mut ready = Vec::with_capacity(8);
+            selector.wait(&mut ready, None).unwrap();
+            ready.iter().map(|event| event.key()).collect()
+        }
+
+        /// Nothing but the interruption ends these waits, and when all is over none is left for the next one.
+        #[test]
+        fn each_change_by_another_thread_reaches_the_wait_and_none_ends_two() {
+            check(|| {
+                let list = Arc::new(WatchList::new().unwrap());
+                let changing = [1, 2].map(|key| {
+                    let (list, bell) = (Arc::clone(&list), WakerFd::new().unwrap());
+                    thread::spawn(move || {
+                        list.register(bell.fd(), level(key)).unwrap();
+                        bell
+                    })
+                });
+                let mut told = 0;
+                while told < changing.len() {
+                    list.enter(None, |_, _| told += 1);
+                    if told < changing.len() {
+                        sys::poll(&mut [sys::poll_entry(list.interruption(), sys::IN)], None).unwrap();
+                    }
+                    drop(list.leave().unwrap());
+                }
+                changing.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+                let mut next = [sys::poll_entry(list.interruption(), sys::IN)];
+                let left = sys::poll(&mut next, Some(Duration::ZERO)).unwrap();
+                assert_eq!(left, 0, "a wait during which nothing changed would end at once");
+            });
+        }
+
+        #[test]
+        fn a_registration_from_another_thread_is_told_by_the_wait_in_progress() {
+            check(|| {
+                let selector = selector();
+                let registering = {
+                    let selector = Arc::clone(&selector);
+                    thread::spawn(move || {
+                        let bell = readable();
+                        selector.register(bell.fd(), level(7)).unwrap();
+                        bell
+                    })
+                };
+                assert_eq!(wait(&selector), [7]);
+                drop(registering.join().unwrap());
+            });
+        }
+
+        /// Two threads say something and wake; a wake that gets lost would leave the other asleep for ever.
+        #[test]
+        fn what_is_said_before_a_wake_is_heard() {
+            check(|| {
+                let selector = selector();
+                let waker = Arc::new(Waker::of(Arc::clone(&selector), 9).unwrap());
+                let said = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+                let waking = said.clone().map(|said| {
+                    let waker = Arc::clone(&waker);
+                    thread::spawn(move || {
+                        said.store(true, Ordering::Relaxed);
+                        waker.wake().unwrap();
+                    })
+                });
+                while !said.iter().all(|said| said.load(Ordering::Relaxed)) {
+                    assert_eq!(wait(&selector), [9]);
+                }
+                waking.into_iter().for_each(|thread| thread.join().unwrap());
+            });
+        }
+
+        /// The owner closes a source after `deregister`: then the kernel must hold it no more, and nobody hears of it.
+        #[test]
+        fn what_is_deregistered_is_neither_told_nor_held_by_the_kernel() {
+            check(|| {
+                let (selector, bell) = (selector(), WakerFd::new().unwrap());
+                selector.register(bell.fd(), level(1)).unwrap();
+                let gone = Arc::new(AtomicBool::new(false));
+                let leaving = {
+                    let (selector, gone) = (Arc::clone(&selector), Arc::clone(&gone));
+                    thread::spawn(move || {
+                        let begun = waits_begun();
+                        selector.deregister(bell.fd()).unwrap();
+                        assert!(waits_over() >= begun, "a wait that may hold the descriptor is not over");
+                        gone.store(true, Ordering::Relaxed);
+                        bell.write().unwrap(); // would be told, if it were still watched
+                        let last = readable();
+                        selector.register(last.fd(), level(2)).unwrap();
+                        last
+                    })
+                };
+                assert_eq!(wait(&selector), [2]);
+                assert!(gone.load(Ordering::Relaxed));
+                drop(leaving.join().unwrap());
+            });
         }
     }
 }

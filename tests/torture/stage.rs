@@ -1,0 +1,605 @@
+//! Where a scenario is played: a loop with a listener, its clients, and a host whom the loop may call; all on one thread, step
+//! by step. The loop's steps are seen by the interposer, everybody else's are not.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reactor::Backend;
+use reactor::event_loop::{Limits, ListenerId, Reactor, Watermarks};
+use reactor::net::Address;
+
+use crate::calls::Call;
+use crate::kernel::{self, Interlude, Label};
+use crate::zen::{self, Book, SharedBook, Story, Zen};
+
+/// How long a turn waits at most, by the kernel's own clock.
+const TICK: Duration = Duration::from_millis(100);
+/// Turns that a lasting fault lasts.
+pub const UNDER_FAULT: usize = 25;
+/// Turns that a run may take more than the one without faults: for rests of a listener, and to find its way back.
+pub const MORE_TURNS: usize = 60;
+
+/// What a scenario needs.
+#[derive(Clone)]
+pub struct Settings {
+    pub tcp: bool,
+    pub limits: Limits,
+    pub watermarks: Watermarks,
+    pub small_buffers: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let (limits, watermarks) = (Limits::default(), Watermarks::default());
+        Settings { tcp: false, limits, watermarks, small_buffers: false }
+    }
+}
+
+/// A folder of this process, gone with it.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> io::Result<Scratch> {
+        let path = std::env::temp_dir().join(format!("zen-torture-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        fs::write(path.join("file"), zen::FILE)?;
+        Ok(Scratch(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes down which run is in progress, for whoever finds this process dead.
+    pub fn note(&self, run: &str) {
+        let _ = fs::write(self.path("run"), run); // it is missed only then
+    }
+
+    /// The run that a dead process was in, whose folder is removed.
+    pub fn of_the_dead(process: u32) -> String {
+        let dead = Scratch(std::env::temp_dir().join(format!("zen-torture-{process}")));
+        fs::read_to_string(dead.path("run")).unwrap_or_default()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // in the folder for temporary files: somebody else tidies up
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- clients
+
+/// How a client heard that its connection is over.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    Reset,
+}
+
+/// Somebody who asks.
+pub struct Client {
+    /// `None` when it has left. (A socket of either family: only what all streams have in common is used.)
+    stream: Option<UnixStream>,
+    /// The beginning of a question.
+    asking: String,
+    /// What it should hear in all.
+    pub expects: Vec<u8>,
+    pub heard: Vec<u8>,
+    pub ended: Option<End>,
+    /// It takes what it is given only when told to.
+    pub slow: bool,
+    /// It left without a word.
+    pub is_gone: bool,
+}
+
+impl Client {
+    /// Takes what is there, at most so many bytes.
+    fn listen(&mut self, most: usize) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut buffer = [0; 4096];
+        let mut left = most;
+        while left > 0 && self.ended.is_none() {
+            let room = left.min(buffer.len());
+            match stream.read(&mut buffer[..room]) {
+                Ok(0) => self.ended = Some(End::Finished),
+                Ok(length) => {
+                    self.heard.extend_from_slice(&buffer[..length]);
+                    left -= length;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.ended = Some(End::Reset),
+            }
+        }
+    }
+
+    /// Whether it has all answers, or will never have them.
+    fn is_settled(&self) -> bool {
+        self.ended.is_some() || self.stream.is_none() || self.heard.len() >= self.expects.len()
+    }
+}
+
+/// Whom the loop calls: it answers questions, one connection after the other.
+struct Host {
+    listener: Door,
+    guests: Vec<(UnixStream, String)>,
+}
+
+enum Door {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Door {
+    fn accept(&self) -> io::Result<UnixStream> {
+        match self {
+            Door::Unix(listener) => listener.accept().map(|(stream, _)| stream),
+            Door::Tcp(listener) => {
+                listener.accept().map(|(stream, _)| UnixStream::from(OwnedFd::from(stream)))
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Lets guests in, and answers what they have asked.
+    fn attend(&mut self) -> io::Result<()> {
+        while let Ok(guest) = self.listener.accept() {
+            guest.set_nonblocking(true)?;
+            self.guests.push((guest, String::new()));
+        }
+        self.guests.retain_mut(|(guest, asked)| {
+            let mut buffer = [0; 256];
+            match guest.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => asked.push_str(&String::from_utf8_lossy(&buffer[..length])),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+            let answers = zen::answers(asked);
+            if !answers.is_empty() {
+                asked.clear();
+            }
+            guest.write_all(&answers).is_ok()
+        });
+        Ok(())
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- stage
+
+pub struct Stage {
+    settings: Settings,
+    scratch: Rc<Scratch>,
+    backend: Backend,
+    reactor: Option<Reactor<Zen>>,
+    pub listener: Option<ListenerId>,
+    pub book: SharedBook,
+    pub clients: Vec<Client>,
+    host: Option<Host>,
+    pub turns: usize,
+    most_turns: usize,
+    /// When the first fault hit.
+    hit_in: Option<usize>,
+    given_up: bool,
+    /// Errors the program was told: of turns, and of what it asked for.
+    pub errors: Vec<String>,
+    /// What must not be.
+    pub complaints: Vec<String>,
+    /// Descriptors when the loop listened and nobody had come.
+    at_rest: BTreeMap<RawFd, Call>,
+    pub shed: u64,
+    /// Turns with events in which nothing moved.
+    pub idle_turns: u64,
+}
+
+impl Stage {
+    /// Builds a loop and has it listen. What fails is tried once more, when faults are over.
+    pub fn open(settings: Settings, backend: Backend, scratch: &Rc<Scratch>, most_turns: usize) -> Stage {
+        let book = Book { file: File::open(scratch.path("file")).ok().map(Arc::new), ..Book::default() };
+        let mut stage = Stage {
+            settings,
+            scratch: Rc::clone(scratch),
+            backend,
+            reactor: None,
+            listener: None,
+            book: Rc::new(RefCell::new(book)),
+            clients: Vec::new(),
+            host: None,
+            turns: 0,
+            most_turns,
+            hit_in: None,
+            given_up: false,
+            errors: Vec::new(),
+            complaints: Vec::new(),
+            at_rest: BTreeMap::new(),
+            shed: 0,
+            idle_turns: 0,
+        };
+        kernel::with(|kernel| kernel.small_buffers = stage.settings.small_buffers);
+        stage.twice("build", Stage::build);
+        stage.twice("listen", Stage::listen);
+        stage.at_rest = kernel::with(|kernel| kernel.open.clone());
+        stage
+    }
+
+    /// Does what may fail once, because a fault is allowed to be told; without it, it must work.
+    pub fn twice<R>(
+        &mut self,
+        what: &str,
+        mut attempt: impl FnMut(&mut Stage) -> io::Result<R>,
+    ) -> Option<R> {
+        let open = kernel::with(|kernel| kernel.open.clone());
+        match attempt(self) {
+            Ok(result) => return Some(result),
+            Err(error) => self.errors.push(error.to_string()),
+        }
+        let now = kernel::with(|kernel| {
+            kernel.lift();
+            kernel.next_label = None;
+            kernel.open.clone()
+        });
+        if now != open {
+            self.complain(format!("{what} failed and left descriptors behind: {now:?}, not {open:?}"));
+        }
+        match attempt(self) {
+            Ok(result) => Some(result),
+            Err(error) => {
+                self.complain(format!("{what} fails although no fault is left: {error}"));
+                None
+            }
+        }
+    }
+
+    fn build(&mut self) -> io::Result<()> {
+        let Settings { limits, watermarks, .. } = self.settings;
+        let backend = self.backend;
+        let reactor = kernel::armed(|| {
+            Reactor::builder()
+                .backend(backend)
+                .limits(limits)
+                .watermarks(watermarks)
+                .read_budget(4096)
+                .build()
+        })?;
+        self.book.borrow_mut().spawner = Some(reactor.spawner());
+        self.reactor = Some(reactor);
+        Ok(())
+    }
+
+    /// Has the loop listen (again).
+    pub fn listen(&mut self) -> io::Result<()> {
+        let at = match self.settings.tcp {
+            true => Address::from(([127, 0, 0, 1], 0)),
+            false => Address::Unix(self.path()),
+        };
+        let book = Rc::clone(&self.book);
+        let reactor = self.reactor();
+        let listener = kernel::armed(|| reactor.listen(at, move |_| Some(Zen::accepted(&book))))?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.scratch.path("door")
+    }
+
+    /// The loop; whatever is done with it is to be [`kernel::armed`].
+    pub fn reactor(&mut self) -> &mut Reactor<Zen> {
+        self.reactor.as_mut().expect("a loop was built")
+    }
+
+    pub fn complain(&mut self, complaint: String) {
+        self.complaints.push(complaint);
+    }
+
+    // --------------------------------------------------------------------------------------------------------- turns
+
+    /// One turn of the loop; then everybody who is not slow takes what is there.
+    pub fn turn(&mut self) {
+        self.turn_for(Some(TICK));
+    }
+
+    /// One turn that ends only when something happens.
+    pub fn turn_for_ever(&mut self) {
+        self.turn_for(None);
+        if kernel::with(|kernel| std::mem::take(&mut kernel.asleep)) {
+            self.complain("the loop sleeps for ever although it was called".to_owned());
+        }
+    }
+
+    fn turn_for(&mut self, limit: Option<Duration>) {
+        self.turns += 1;
+        kernel::with(kernel::Kernel::begin_turn);
+        let reactor = self.reactor();
+        let result = kernel::armed(|| reactor.turn(limit));
+        let counters = *self.reactor().counters();
+        (self.shed, self.idle_turns) = (counters.shed, counters.idle_turns);
+        if let Err(error) = result {
+            self.errors.push(error.to_string());
+        }
+        let is_replaced = |hit: &kernel::Hit| hit.errno() == Some(libc::EBADR);
+        if kernel::with(|kernel| kernel.hits.iter().any(is_replaced)) {
+            // A ring that was given up lives on for a moment, in a thread of the kernel's, and holds its files open.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let hit = kernel::with(|kernel| {
+            kernel.next_label = None;
+            !kernel.hits.is_empty()
+        });
+        if hit && self.turns > *self.hit_in.get_or_insert(self.turns) + UNDER_FAULT {
+            kernel::with(kernel::Kernel::lift);
+        }
+        self.clients.iter_mut().filter(|client| !client.slow).for_each(|client| client.listen(usize::MAX));
+        if let Some(host) = &mut self.host {
+            host.attend().expect("the host's own sockets work");
+        }
+    }
+
+    /// Turns until it is so.
+    pub fn until(&mut self, what: &str, is_so: impl Fn(&mut Stage) -> bool) {
+        while !is_so(self) {
+            if self.turns >= self.most_turns {
+                if !std::mem::replace(&mut self.given_up, true) {
+                    let most = self.most_turns;
+                    self.complain(format!("after {most} turns still not: {what}"));
+                }
+                return;
+            }
+            self.turn();
+        }
+    }
+
+    /// Turns until everybody has what was asked for, or will never have it.
+    pub fn settle(&mut self) {
+        self.until("everybody is answered", |stage| {
+            stage.clients.iter().all(|client| client.slow || client.is_settled()) && stage.own_are_over()
+        });
+    }
+
+    /// Whether the loop's own conversations are.
+    fn own_are_over(&self) -> bool {
+        let book = self.book.borrow();
+        let mut own = book.stories.iter().filter(|(label, _)| matches!(label, Label::Own(_)));
+        own.all(|(_, story)| story.reason.is_some())
+    }
+
+    /// What happens while the loop waits for the next time.
+    pub fn during_the_next_wait(&mut self, interlude: Interlude) {
+        kernel::with(|kernel| kernel.during_wait = Some(interlude));
+    }
+
+    // ------------------------------------------------------------------------------------------------------- clients
+
+    /// Somebody comes.
+    pub fn client(&mut self) -> usize {
+        let stream = match self.settings.tcp {
+            false => UnixStream::connect(self.path()),
+            true => self.tcp_door().and_then(TcpStream::connect).map(|stream| OwnedFd::from(stream).into()),
+        };
+        let stream = stream.and_then(|stream| stream.set_nonblocking(true).map(|()| stream));
+        let stream =
+            stream.map_err(|error| self.complain(format!("a client could not connect: {error}"))).ok();
+        let (asking, expects, heard) = (String::new(), Vec::new(), Vec::new());
+        self.clients.push(Client {
+            stream,
+            asking,
+            expects,
+            heard,
+            ended: None,
+            slow: false,
+            is_gone: false,
+        });
+        self.clients.len() - 1
+    }
+
+    fn tcp_door(&mut self) -> io::Result<std::net::SocketAddr> {
+        let listener = self.listener;
+        match listener.and_then(|listener| self.reactor().local_address(listener).cloned()) {
+            Some(Address::Inet(address)) => Ok(address),
+            _ => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
+    }
+
+    /// A client says something. If nobody is there any more, it will find out.
+    pub fn say(&mut self, client: usize, text: &str) {
+        let client = &mut self.clients[client];
+        if let Some(stream) = &mut client.stream {
+            let _ = stream.write_all(text.as_bytes());
+            client.asking.push_str(text);
+            let complete = client.asking.rfind('?').map_or(0, |end| end + 1);
+            client.expects.extend(zen::answers(&client.asking[..complete]));
+            client.asking.drain(..complete);
+        }
+    }
+
+    /// A client will be told something without having asked.
+    pub fn expect(&mut self, client: usize, text: &[u8]) {
+        self.clients[client].expects.extend_from_slice(text);
+    }
+
+    /// A slow client takes a little.
+    pub fn take(&mut self, client: usize, most: usize) {
+        self.clients[client].listen(most);
+    }
+
+    /// A client has no more questions, and listens on.
+    pub fn finish_sending(&mut self, client: usize) {
+        if let Some(stream) = &self.clients[client].stream {
+            let _ = stream.shutdown(Shutdown::Write); // the loop may have ended it
+        }
+    }
+
+    /// A client is gone, rudely: what it has not read makes that a reset; over TCP it is told to be one.
+    pub fn reset(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        client.is_gone = true;
+        if let Some(stream) = client.stream.take() {
+            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+            let (raw, length) = ((&raw const linger).cast(), size_of::<libc::linger>() as libc::socklen_t);
+            // SAFETY: `linger` is readable for its length. (A Unix socket does not mind.)
+            unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, raw, length) };
+        }
+    }
+
+    /// The story of a client's connection.
+    pub fn story(&self, client: usize) -> Option<Story> {
+        self.book.borrow().stories.get(&Label::Accepted(client)).cloned()
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- host
+
+    /// Somebody whom the loop may call.
+    pub fn host(&mut self) -> Address {
+        let (listener, address) = match self.settings.tcp {
+            true => {
+                let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+                listener.set_nonblocking(true).expect("it is a socket");
+                let address = Address::Inet(listener.local_addr().expect("it is bound"));
+                (Door::Tcp(listener), address)
+            }
+            false => {
+                let path = self.scratch.path("host");
+                let _ = fs::remove_file(&path); // of the run before
+                let listener = UnixListener::bind(&path).expect("a path");
+                listener.set_nonblocking(true).expect("it is a socket");
+                (Door::Unix(listener), Address::Unix(path))
+            }
+        };
+        self.host = Some(Host { listener, guests: Vec::new() });
+        self.book.borrow_mut().host = Some(address.clone());
+        address
+    }
+
+    /// The loop connects to somebody and asks.
+    pub fn connect(&mut self, to: &Address, asks: &'static str) {
+        self.twice("connect", |stage| {
+            let protocol = Zen::asking(&stage.book, asks);
+            let result = kernel::armed(|| stage.reactor().connect(to.clone(), protocol));
+            result.inspect_err(|_| stage.book.borrow_mut().forget_the_last())
+        });
+    }
+
+    /// The loop is given a connection to the host, and asks.
+    pub fn adopt(&mut self, asks: &'static str) {
+        self.twice("adopt", |stage| {
+            let (near, far) = UnixStream::pair()?;
+            far.set_nonblocking(true)?;
+            let protocol = Zen::asking(&stage.book, asks);
+            kernel::with(|kernel| {
+                let label = kernel.next_label.take();
+                kernel.opened(near.as_raw_fd(), Call::socketpair, label);
+            });
+            let result = kernel::armed(|| stage.reactor().adopt(near, protocol));
+            if let (Ok(_), Some(host)) = (&result, &mut stage.host) {
+                host.guests.push((far, String::new()));
+            }
+            result.inspect_err(|_| stage.book.borrow_mut().forget_the_last())
+        });
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- end
+
+    /// Everybody leaves, a fresh client is served, and nothing is left of anybody.
+    pub fn finish(&mut self) {
+        for client in 0..self.clients.len() {
+            self.clients[client].slow = false;
+            self.finish_sending(client);
+        }
+        self.until("nobody is left", |stage| {
+            let is_over = |client: &Client| client.stream.is_none() || client.ended.is_some();
+            stage.clients.iter().all(is_over) && stage.reactor().connections() == 0
+        });
+        self.clients.iter_mut().for_each(|client| client.stream = None);
+        self.serve_a_fresh_client();
+        self.fall_asleep();
+        self.close();
+    }
+
+    fn serve_a_fresh_client(&mut self) {
+        loop {
+            let hits = kernel::with(|kernel| kernel.hits.len());
+            let fresh = self.client();
+            self.say(fresh, zen::QUESTIONS[2]);
+            self.until("a fresh client is answered", |stage| stage.clients[fresh].is_settled());
+            self.finish_sending(fresh);
+            self.until("the fresh client is gone", |stage| {
+                stage.clients[fresh].ended.is_some() && stage.reactor().connections() == 0
+            });
+            self.clients[fresh].stream = None;
+            // One that was hit by a fault of its own proves nothing about the next.
+            if self.given_up || kernel::with(|kernel| kernel.hits.len()) == hits {
+                return;
+            }
+            kernel::with(kernel::Kernel::lift);
+        }
+    }
+
+    /// With nobody to serve, no timer may be left, and no connection in the kernel's set.
+    fn fall_asleep(&mut self) {
+        let first = self.turns;
+        while !kernel::with(|kernel| kernel.asleep) {
+            if self.turns > first + MORE_TURNS {
+                return self.complain("the loop does not fall asleep although nobody is there".to_owned());
+            }
+            self.turn_for(None);
+        }
+        let timers = self.reactor().timers();
+        if timers > 0 {
+            self.complain(format!("{timers} timers are left"));
+        }
+        let (open, registered, watched) = kernel::with(|kernel| {
+            let registered: Vec<RawFd> = kernel.registered.keys().map(|&(_, fd)| fd).collect();
+            (kernel.open.clone(), registered, kernel.watched.clone())
+        });
+        for call in [Call::accept4, Call::socket, Call::socketpair, Call::eventfd, Call::epoll_create1] {
+            let count = |open: &BTreeMap<RawFd, Call>| open.values().filter(|by| **by == call).count();
+            if count(&open) != count(&self.at_rest) {
+                self.complain(format!(
+                    "descriptors of {} are {open:?}, and were {:?}",
+                    call.name(),
+                    self.at_rest
+                ));
+            }
+        }
+        let dangling: Vec<_> =
+            registered.iter().chain(&watched).filter(|fd| !open.contains_key(fd)).collect();
+        if !dangling.is_empty() {
+            self.complain(format!("still watched, and closed: {dangling:?}"));
+        }
+    }
+
+    /// The loop ends.
+    fn close(&mut self) {
+        self.book.borrow_mut().spawner = None;
+        kernel::with(|kernel| kernel.dropping = true);
+        let reactor = self.reactor.take();
+        kernel::armed(|| drop(reactor));
+        let open = kernel::with(|kernel| kernel.open.clone());
+        if !open.is_empty() {
+            self.complain(format!("the loop is gone and left descriptors open: {open:?}"));
+            // So that the next run is not disturbed.
+            for fd in open.into_keys() {
+                // SAFETY: whoever opened it is gone.
+                unsafe { libc::close(fd) };
+            }
+        }
+        let path = self.path();
+        if fs::symlink_metadata(&path).is_ok() {
+            self.complain("the listener left its path behind".to_owned());
+            let _ = fs::remove_file(path); // so that the next run is not disturbed
+        }
+    }
+}
