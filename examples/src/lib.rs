@@ -71,7 +71,7 @@ impl Listen {
 /// What a loop waits with.
 #[derive(Debug, clap::Args)]
 pub struct WaitWith {
-    /// How to wait for readiness: auto, select, poll, epoll, polling
+    /// How to wait for readiness: auto, select, poll, epoll, polling, io-uring
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub backend: Backend,
 }

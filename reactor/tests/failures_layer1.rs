@@ -5,11 +5,11 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -316,6 +316,47 @@ fn a_signal_is_told_as_interrupted() {
     }
 }
 
+/// The same for a single signal, and a wait that takes something new to the kernel.
+#[cfg(has_epoll)]
+#[test]
+fn a_signal_during_a_wait_that_submits_is_told() {
+    for backend in backends() {
+        let mut poll = Poll::with_backend(backend).unwrap();
+        let mut events = Events::with_capacity(8);
+        for _ in 0..20 {
+            let (near, _far) = raw_pair();
+            poll.registry().register(&mut SourceFd(&near.as_raw_fd()), Token(1), READABLE).unwrap();
+            let signal = interrupting_signal();
+            // SAFETY: takes no pointers.
+            let waiting = format!("/proc/self/task/{}/syscall", unsafe { libc::gettid() });
+            let thread = thread::spawn(move || {
+                eventually("a wait", || {
+                    let call = std::fs::read_to_string(&waiting).unwrap();
+                    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+                    number.is_some_and(|number| WAITS.contains(&number))
+                });
+                signal();
+            });
+            let result = poll.poll(&mut events, Some(Duration::from_secs(20)));
+            thread.join().unwrap();
+            assert_eq!(result.map_err(|error| error.kind()), Err(ErrorKind::Interrupted), "{backend}");
+            poll.registry().deregister(&mut SourceFd(&near.as_raw_fd())).unwrap();
+        }
+    }
+}
+
+/// Every call that waits.
+#[cfg(has_epoll)]
+const WAITS: &[libc::c_long] = &[
+    libc::SYS_pselect6,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")] // younger processors never had it
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_io_uring_enter,
+];
+
 /// mio#1948.
 #[test]
 fn a_timeout_beyond_24_days_does_not_overflow() {
@@ -391,4 +432,69 @@ fn a_descriptor_beyond_1024_is_watched() {
         waiting.deregister(&mut SourceFd(&high.as_raw_fd()));
         waiting.assert_silent();
     }
+}
+
+/// libuv#4323. A token may be a pointer: a wait that tells of a source after it was deregistered is a use after free.
+#[test]
+fn no_wait_tells_of_what_was_deregistered_before_it_began() {
+    for backend in backends() {
+        tell_nothing_of_the_gone(backend, 1);
+    }
+}
+
+/// The same where the thread that waits is now this one, now that one.
+#[test]
+fn no_wait_tells_of_what_was_deregistered_before_it_began_whoever_waits() {
+    for backend in backends() {
+        tell_nothing_of_the_gone(backend, 2);
+    }
+}
+
+/// Threads register, deregister and close without pause, while others take turns in waiting.
+fn tell_nothing_of_the_gone(backend: Backend, waiters: usize) {
+    const OWNERS: usize = 3;
+    const ROUNDS: usize = 200;
+    let poll = Mutex::new(Waiting::with(backend));
+    let registry = poll.lock().unwrap().registry().try_clone().unwrap();
+    // Of each owner, how many of its sources are gone: tokens below that are nobody's. And how many were told.
+    let gone: [AtomicUsize; OWNERS] = Default::default();
+    let told: [AtomicUsize; OWNERS] = Default::default();
+    let is_over = || gone.iter().all(|gone| gone.load(Ordering::SeqCst) == ROUNDS);
+    thread::scope(|scope| {
+        for _ in 0..waiters {
+            scope.spawn(|| {
+                while !is_over() {
+                    let mut waiting = poll.lock().unwrap();
+                    let gone: Vec<_> = gone.iter().map(|gone| gone.load(Ordering::SeqCst)).collect();
+                    for event in waiting.wait_for(Duration::from_millis(2)) {
+                        let (owner, round) = (event.token().0 % OWNERS, event.token().0 / OWNERS);
+                        assert!(round >= gone[owner], "{backend}: {event:?}, but {} are gone", gone[owner]);
+                        told[owner].fetch_max(round + 1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        for owner in 0..OWNERS {
+            let (registry, gone, told) = (&registry, &gone[owner], &told[owner]);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let (mut ours, mut theirs) = pair();
+                    let (token, trigger) = (Token(round * OWNERS + owner), TRIGGERS[round / 4 % 3]);
+                    registry.register_with(&mut ours, token, READABLE, trigger).unwrap();
+                    if round % 2 == 0 {
+                        theirs.write_all(b"simple").unwrap();
+                    }
+                    if round % 4 == 0 {
+                        eventually("a new source is heard", || told.load(Ordering::SeqCst) > round);
+                    }
+                    registry.deregister(&mut ours).unwrap();
+                    gone.store(round + 1, Ordering::SeqCst);
+                    drop(ours);
+                    let end = theirs.read(&mut [0; 1]);
+                    let would_block = |error: &Error| error.kind() == ErrorKind::WouldBlock;
+                    assert!(!end.as_ref().is_err_and(would_block), "{backend}: it is closed, and open");
+                }
+            });
+        }
+    });
 }

@@ -22,13 +22,17 @@ const ROLE: &str = "EVENT_LOOP_TEST_ALONE";
 
 /// Runs `body` in a process in which nothing else runs: this executable again, told to run the test of this name only.
 fn alone(name: &str, backend: Backend, environment: &[(&str, &str)], body: impl FnOnce()) {
-    let name = format!("{}::{name}", backend.name().replace('-', "_"));
-    if std::env::var(ROLE).is_ok_and(|role| role == name) {
+    alone_as(&format!("{}::{name}", backend.name().replace('-', "_")), environment, body);
+}
+
+/// The same for the test with this path.
+fn alone_as(path: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
+    if std::env::var(ROLE).is_ok_and(|role| role == path) {
         return body();
     }
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(ROLE, &name)
+        .args(["--exact", path, "--nocapture", "--test-threads=1"])
+        .env(ROLE, path)
         .envs(environment.iter().copied())
         .output()
         .unwrap();
@@ -41,17 +45,22 @@ fn descriptors() -> Vec<i32> {
     entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Lowers the limit so far that so many more can be opened.
-fn leave_descriptors(free: usize) {
+/// Lowers the limit so far that so many more can be opened: the limit as it was.
+fn leave_descriptors(free: usize) -> libc::rlim_t {
     let open = descriptors();
     let taken_below = |limit: i32| open.iter().filter(|&&fd| fd < limit).count();
     let most = (0..).find(|&limit| limit as usize - taken_below(limit) == free).unwrap();
+    limit_descriptors(most as libc::rlim_t)
+}
+
+fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
     // SAFETY: `limit` is a local that outlives both calls.
     unsafe {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        limit.rlim_cur = most as libc::rlim_t;
+        let before = std::mem::replace(&mut limit.rlim_cur, most);
         assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+        before
     }
 }
 
@@ -295,3 +304,139 @@ processes!(kqueue, Backend::Kqueue);
 processes!(polling, Backend::Polling);
 #[cfg(has_io_uring)]
 processes!(io_uring, Backend::IoUring);
+
+/// What is io_uring's alone.
+#[cfg(has_io_uring)]
+mod rings {
+    use std::io::{ErrorKind, Write};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use reactor::event_loop::Reactor;
+    use reactor::unix::SourceFd;
+    use reactor::{Backend, Events, Poll, Token};
+
+    use super::alone_as;
+    use super::bench::Script;
+    use crate::support::{READABLE, Waiting, is_available, raw_pair};
+
+    /// From here on io_uring_setup(2) fails with `error`, as in a sandbox (seccomp(2)): in this thread and those it starts.
+    fn forbid_rings(error: i32) {
+        let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+        let is_setup = libc::sock_filter {
+            jf: 1, // else: skip one
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32)
+        };
+        let mut filter = [
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // the number of the call
+            is_setup,
+            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32),
+            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: `program` and the filter it points to outlive the calls, and the kernel copies them.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
+        }
+    }
+
+    /// Every way to ask for a ring where there is none.
+    fn refused() {
+        let by_name = "io-uring".parse::<Backend>().unwrap_err().to_string();
+        for part in
+            ["io-uring is forbidden here", "sandbox", "choose another backend: auto, select, poll, epoll"]
+        {
+            assert!(by_name.contains(part), "{by_name:?} does not say {part:?}");
+        }
+        let by_value = Poll::with_backend(Backend::IoUring).unwrap_err();
+        assert_eq!((by_value.kind(), by_value.to_string()), (ErrorKind::Unsupported, by_name.clone()));
+        let inner = by_value.get_ref().and_then(|inner| inner.downcast_ref::<reactor::Error>());
+        assert!(matches!(inner, Some(reactor::Error::Refused { name: "io-uring", .. })));
+        let in_a_loop = Reactor::<Script>::builder().backend(Backend::IoUring).build().unwrap_err();
+        assert_eq!(in_a_loop.to_string(), by_name);
+        assert!(!Backend::available().contains(&Backend::IoUring));
+        let unknown = "io".parse::<Backend>().unwrap_err().to_string();
+        assert!(!unknown.contains("io-uring"), "{unknown}");
+    }
+
+    #[test]
+    fn where_io_uring_is_forbidden_the_error_says_so() {
+        let (path, environment) =
+            ("rings::where_io_uring_is_forbidden_the_error_says_so", [("REACTOR_BACKEND", "io-uring")]);
+        alone_as(path, &environment, || {
+            forbid_rings(libc::EPERM);
+            refused();
+            let by_environment = Poll::new().unwrap_err().to_string();
+            assert!(by_environment.contains("forbidden here"), "{by_environment}");
+        });
+    }
+
+    #[test]
+    fn where_io_uring_is_not_known_the_loop_does_without() {
+        let path = "rings::where_io_uring_is_not_known_the_loop_does_without";
+        alone_as(path, &[("REACTOR_BACKEND", "")], || {
+            forbid_rings(libc::ENOSYS);
+            assert_ne!(Poll::new().unwrap().backend(), Backend::IoUring);
+            assert_ne!(Reactor::<Script>::builder().build().unwrap().backend(), Backend::IoUring);
+            refused();
+        });
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_not_taken_for_a_prohibition() {
+        let path = "rings::a_lack_of_descriptors_is_not_taken_for_a_prohibition";
+        alone_as(path, &[], || {
+            if !is_available(Backend::IoUring) {
+                return;
+            }
+            let before = super::leave_descriptors(0);
+            let error = Poll::with_backend(Backend::IoUring).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+            assert!(Backend::available().contains(&Backend::IoUring));
+            super::limit_descriptors(before); // the address sanitizer opens something at the end
+        });
+    }
+
+    /// The child of a fork(2) sees its parent's queues, and must not touch them.
+    #[test]
+    fn a_child_that_inherited_a_ring_is_refused() {
+        alone_as("rings::a_child_that_inherited_a_ring_is_refused", &[], || {
+            if !is_available(Backend::IoUring) {
+                return;
+            }
+            let mut waiting = Waiting::with(Backend::IoUring);
+            let ((ours, mut theirs), (other, _other)) = (raw_pair(), raw_pair());
+            waiting.edge(&mut SourceFd(&ours.as_raw_fd()), 1, READABLE);
+            waiting.assert_silent();
+            // SAFETY: the child has this thread only, and leaves with `_exit` without running anything else of its parent's.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                let refused = |result: std::io::Result<()>| {
+                    result.is_err_and(|error| error.to_string().contains("before fork(2)"))
+                };
+                let registry = waiting.registry().try_clone().unwrap();
+                let tried = [
+                    refused(waiting.poll.poll(&mut Events::with_capacity(8), Some(Duration::ZERO))),
+                    refused(registry.register(&mut SourceFd(&other.as_raw_fd()), Token(2), READABLE)),
+                    refused(registry.reregister(&mut SourceFd(&ours.as_raw_fd()), Token(2), READABLE)),
+                    refused(registry.deregister(&mut SourceFd(&ours.as_raw_fd()))),
+                    Poll::with_backend(Backend::IoUring).is_ok(),
+                ];
+                drop((waiting, registry)); // does not end what the parent waits for
+                // SAFETY: takes no pointers and does not return.
+                unsafe { libc::_exit(tried.iter().filter(|is_so| !**is_so).count() as i32) };
+            }
+            let mut status = 0;
+            // SAFETY: `status` is a local that outlives the call.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+            waiting.assert_silent();
+            theirs.write_all(b"simple").unwrap();
+            waiting.wait_one(1);
+            waiting.deregister(&mut SourceFd(&ours.as_raw_fd()));
+        });
+    }
+}

@@ -18,8 +18,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Every way to wait that the programs offer.
-pub const BACKENDS: [&str; 4] = ["select", "poll", "epoll", "polling"];
+/// Every way to wait that the programs offer and this machine has.
+pub fn backends() -> Vec<&'static str> {
+    let mut all = vec!["select", "poll", "epoll", "polling"];
+    all.extend(is_available("io-uring").then_some("io-uring"));
+    all
+}
+
+/// Whether this machine lets a test use that backend; if not, says why.
+pub fn is_available(backend: &str) -> bool {
+    backend.parse::<reactor::Backend>().map_err(|why| eprintln!("skipped: {why}")).is_ok()
+}
 
 /// How long a condition may take to come true on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +39,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Readme;
 
 /// Writes one test per backend: `on_every_backend! { fn name(backend) { … } }` makes `name::select`, `name::poll`,
-/// `name::epoll` and `name::polling`, with `backend` bound to the name.
+/// `name::epoll`, `name::polling` and `name::io_uring`, with `backend` bound to the name.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($(#[$attribute:meta])* fn $name:ident($backend:ident) $body:block)*) => {$(
@@ -53,6 +62,12 @@ macro_rules! on_every_backend {
             #[test]
             fn polling() {
                 on("polling");
+            }
+            #[test]
+            fn io_uring() {
+                if $crate::is_available("io-uring") {
+                    on("io-uring");
+                }
             }
         }
     )*};

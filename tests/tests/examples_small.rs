@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use zen_tests::{
-    BACKENDS, Client, PATIENCE, Process, Ran, Server, TemporaryPath, example_command, finish, is_installed,
+    Client, PATIENCE, Process, Ran, Server, TemporaryPath, backends, example_command, finish, is_installed,
     on_every_backend, wait_until,
 };
 
@@ -347,9 +347,9 @@ fn needed(name: &str) -> &'static [&'static str] {
 fn a_signal_ends_each_server_with_success() {
     for (name, arguments) in SERVERS {
         let backends = if WITH_BACKEND.contains(&name) && !arguments.contains(&"threads") {
-            &BACKENDS[..]
+            backends()
         } else {
-            &[""]
+            vec![""]
         };
         for backend in backends {
             for signal in ["INT", "TERM"] {

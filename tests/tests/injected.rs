@@ -11,7 +11,7 @@ use zen_tests::{
 };
 
 /// Every way to wait for readiness; a kernel or a backend that lacks one is not disturbed by it (`?`).
-const WAITS: &str = "?epoll_wait,?epoll_pwait,?epoll_pwait2,?ppoll,?poll,?pselect6,?select";
+const WAITS: &str = "?epoll_wait,?epoll_pwait,?epoll_pwait2,?ppoll,?poll,?pselect6,?select,?io_uring_enter";
 
 on_every_backend! {
     fn an_interrupted_call_is_made_again(backend) {
@@ -56,6 +56,41 @@ on_every_backend! {
             let ran = finish(strace);
             assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 3), "{inject}: {}", ran.stderr);
             assert!(std::fs::read_to_string(record).unwrap().contains("(INJECTED)"), "{inject}");
+        }
+    }
+}
+
+/// The ring has no memory, or no room, or lost what completed.
+#[test]
+fn a_ring_in_distress_loses_nothing() {
+    if zen_tests::is_available("io-uring") {
+        for error in ["EAGAIN", "EBUSY", "ENOMEM", "ENOBUFS", "EBADR"] {
+            answers_despite("io-uring", "io_uring_enter", error, "3+4");
+        }
+    }
+}
+
+/// Where the kernel or a sandbox forbids rings, who asks for one is told so and what to do, and nobody else notices.
+#[test]
+fn programs_say_where_io_uring_is_forbidden() {
+    if !is_installed("strace") {
+        return;
+    }
+    for (name, arguments) in [("zen-server", ["-p", "0"]), ("zen-client", ["-e", "complex"])] {
+        for error in ["EPERM", "ENOSYS"] {
+            let inject = format!("inject=io_uring_setup:error={error}");
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-q", "-o", "/dev/null", "-e", &inject]).arg(program(name));
+            strace
+                .args(arguments)
+                .args(["--backend", "io-uring"])
+                .env_remove("REACTOR_BACKEND")
+                .stdin(Stdio::null());
+            let ran = finish(strace);
+            assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+            for part in ["io-uring is forbidden here", "choose another backend", "epoll"] {
+                assert!(ran.stderr.contains(part), "{:?} does not say {part:?}", ran.stderr);
+            }
         }
     }
 }

@@ -205,7 +205,11 @@ fn every_model_that_has_several_says_how_often_it_was_whose_turn() {
         (&["--workers", "4", "--accept", "reuseport"], "worker"),
         (&["--workers", "4", "--backend", "poll"], "worker"),
         (&["--workers", "4", "--backend", "select"], "worker"),
+        (&["--workers", "4", "--accept", "exclusive", "--backend", "io-uring"], "worker"),
     ] {
+        if arguments.contains(&"io-uring") && !zen_tests::is_available("io-uring") {
+            continue;
+        }
         let mut server = Server::start(arguments);
         for _ in 0..100 {
             assert_eq!(server.connect().ask(QUESTION), "Complex.");

@@ -203,6 +203,12 @@ fn check_the_harness() -> io::Result<Vec<String>> {
     let scratch = Rc::new(Scratch::new()?);
     for platform in platforms() {
         wrong.extend(canaries::silent(platform, &scratch));
+        if platform.backend == Backend::IoUring {
+            println!(
+                "skipped: what the ring's crate calls by itself is not noted, so nobody compared it with strace"
+            );
+            continue;
+        }
         match traced::unseen(platform, scratch.folder())? {
             Some(unseen) => wrong.extend(unseen),
             None => {

@@ -134,7 +134,7 @@ pub fn unseen(platform: Platform, folder: &Path) -> io::Result<Option<Vec<String
     if !output.status.success() || !trace.contains(&format!("close({BEGIN})")) {
         return Ok(None);
     }
-    let seen = between_marks(&trace);
+    let mut seen = between_marks(&trace);
     let mut wrong = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Some((name, noted)) = line.split_once(' ') else { continue };
@@ -143,6 +143,8 @@ pub fn unseen(platform: Platform, folder: &Path) -> io::Result<Option<Vec<String
             wrong.push(format!("{}: {name} was made {count} times and noted {noted} times", platform.name));
         }
     }
+    // A wait that was stopped and goes on is seen by this name; nobody calls it.
+    seen.remove("restart_syscall");
     let known = |name: &str| BESIDES.contains(&name) || ONE_TO_ONE.iter().any(|(_, one)| *one == name);
     let strangers = seen.keys().filter(|name| !known(name));
     wrong.extend(strangers.map(|name| format!("{}: {name} was made past the interposer", platform.name)));

@@ -72,7 +72,7 @@ pub struct Common {
     #[arg(long, value_name = "D", default_value = "10s", global = true, value_parser = duration, allow_hyphen_values = true)]
     pub timeout: Span,
 
-    /// How to wait for readiness: auto, select, poll, epoll, polling
+    /// How to wait for readiness: auto, select, poll, epoll, polling, io-uring
     #[arg(long, value_name = "NAME", default_value = "auto", global = true)]
     pub backend: Backend,
 

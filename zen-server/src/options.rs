@@ -109,7 +109,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Accept::Shared)]
     pub accept: Accept,
 
-    /// How to wait for readiness: auto, select, poll, epoll, polling
+    /// How to wait for readiness: auto, select, poll, epoll, polling, io-uring
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub backend: Backend,
 

@@ -70,7 +70,7 @@ impl Waker {
             return Ok(Waker { selector, kind });
         }
         let fd = WakerFd::new()?;
-        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::ByOwner);
+        let (interest, trigger, rearm) = (Interest::READABLE, Trigger::Edge, Rearm::Never);
         selector.register(fd.fd(), Registration { key, interest, trigger, rearm })?;
         Ok(Waker { selector, kind: Kind::Fd(fd) })
     }

@@ -45,12 +45,18 @@ impl EventFd {
 
     /// Sets it to zero. `WouldBlock` when it was.
     pub(crate) fn drain(&self) -> io::Result<()> {
-        #[cfg(all(test, loom))]
-        crate::sync::model::kernel_call();
-        let mut count = [0u8; 8];
-        // SAFETY: `count` is eight writable bytes.
-        unsafe { syscall!(read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len())) }.map(drop)
+        drain_bell(self.fd())
     }
+}
+
+/// Silences a [`Bell`] by the descriptor that is waited for. `WouldBlock` when it was silent.
+#[cfg(has_eventfd)]
+pub(crate) fn drain_bell(bell: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(all(test, loom))]
+    crate::sync::model::kernel_call();
+    let mut count = [0u8; 8];
+    // SAFETY: `count` is eight writable bytes.
+    unsafe { syscall!(read(bell.as_raw_fd(), count.as_mut_ptr().cast(), count.len())) }.map(drop)
 }
 
 /// What there was before eventfd(2): a pipe whose both ends are the process's own. Each byte in it is a ring.
@@ -79,16 +85,22 @@ impl SelfPipe {
 
     /// Empties it. `WouldBlock` when it was empty.
     pub(crate) fn drain(&self) -> io::Result<()> {
-        let mut bytes = [0u8; 512];
-        let mut read = super::read(self.fd(), &mut bytes)?;
-        while read == bytes.len() {
-            read = super::read(self.fd(), &mut bytes).or_else(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(0),
-                _ => Err(error),
-            })?;
-        }
-        Ok(())
+        drain_bell(self.fd())
     }
+}
+
+/// Silences a [`Bell`] by the descriptor that is waited for. `WouldBlock` when it was silent.
+#[cfg(not(has_eventfd))]
+pub(crate) fn drain_bell(bell: BorrowedFd<'_>) -> io::Result<()> {
+    let mut bytes = [0u8; 512];
+    let mut read = super::read(bell, &mut bytes)?;
+    while read == bytes.len() {
+        read = super::read(bell, &mut bytes).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(0),
+            _ => Err(error),
+        })?;
+    }
+    Ok(())
 }
 
 /// A clock as a descriptor: readable once the time set has passed (timerfd_create(2)).

@@ -90,7 +90,7 @@ fn too_few_descriptors_are_told_in_one_line() {
 fn as_many_descriptors_as_it_says_are_enough() {
     let server = Server::start(&["-q"]);
     let client = program("zen-client");
-    for backend in zen_tests::BACKENDS {
+    for backend in zen_tests::backends() {
         let mut command = Command::new("sh");
         let line = format!(
             "ulimit -n 124; exec {} load --service zen -c 100 -t 20 --reconnect -p {} --backend {backend}",

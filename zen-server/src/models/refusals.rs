@@ -40,9 +40,9 @@ pub fn refusal(options: &Options) -> Option<String> {
             "blocks in accept(2), where the kernel wakes one waiter anyway: --accept exclusive is for loops"
         }
         Options { accept: Accept::Exclusive, backend, .. }
-            if backend.resolve().ok() != Some(Backend::Epoll) =>
+            if !matches!(backend.resolve(), Ok(Backend::Epoll | Backend::IoUring)) =>
         {
-            "needs --backend epoll for --accept exclusive: no other interface wakes only one"
+            "needs --backend epoll or io-uring for --accept exclusive: no other interface wakes only one"
         }
         Options { accept: Accept::Reuseport, unix: Some(_), .. } => {
             "cannot have --accept reuseport with --unix: a path is bound once"

@@ -8,7 +8,9 @@
 //!
 //! # Quirks
 //! a. A poll holds the file open until it ended. So `deregister` cancels it and waits for its last completion, or the caller's
-//!    `close` would close nothing yet. Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
+//!    `close` would close nothing yet; and what is closed without being deregistered stays open. When a process is killed, the
+//!    kernel empties its ring only after it is gone: a port may be taken for some milliseconds more.
+//!    Test: `a_close_after_deregistering_in_another_thread_is_a_close`.
 //! b. The kernel's share of a poll is done by the thread that submitted it, which is interrupted for it, and a poll is cancelled
 //!    when that thread is gone. So only waiting threads submit polls; others leave them a note and wake them.
 //!    Test: `what_a_thread_armed_that_is_gone_is_heard`.
@@ -455,6 +457,28 @@ mod tests {
                 assert_eq!(wait(&ring, None), [CLOCK_KEY]);
             }
             assert!(ring.arm_clock(clock::now() + Duration::from_secs(60)).unwrap());
+        });
+    }
+
+    #[test]
+    fn of_two_rings_that_watch_a_listener_exclusively_one_is_told() {
+        with_each(8, 16, |first| {
+            let second = IoUring::with_room(8, 16, first.callers()).unwrap();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            for (key, ring) in [(1, &first), (2, &second)] {
+                ring.register_exclusively(listener.as_fd(), key).unwrap();
+                assert_eq!(now(ring), []);
+            }
+            for _ in 0..4 {
+                let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let told = [now(&first), now(&second)].concat();
+                assert_eq!(told.len(), 1, "{told:?}");
+                drop((client, listener.accept().unwrap()));
+                assert_eq!([now(&first), now(&second)].concat(), [], "who was told is armed again");
+            }
+            for ring in [&first, &second] {
+                ring.deregister(listener.as_fd()).unwrap();
+            }
         });
     }
 

@@ -104,10 +104,12 @@ pub(crate) struct Registration {
 /// Who tells a backend without edges that a source has been read or written, so that its edge may fire again.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rearm {
-    /// The source itself, after each I/O call (`../rearm.rs`), as our sockets do; or its waker, on each wake.
+    /// The source itself, after each I/O call (`../rearm.rs`), as our sockets do.
     ByOwner,
     /// Nobody: the I/O on a raw descriptor is out of our sight, so the backend re-arms it after a millisecond.
     ByTime,
+    /// Nobody, for it is a waker and never disarmed: its ring is taken out as it is told, so that the next one is news.
+    Never,
 }
 
 /// Who calls a selector.

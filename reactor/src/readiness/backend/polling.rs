@@ -21,8 +21,8 @@
 //!    Test: `every_bit_of_a_token_comes_back`.
 //! e. The poller's descriptor says nothing of a level that waits to be armed again, so it does not stand for all that is
 //!    watched and is not handed out. Test: `the_descriptor_of_a_poll_stands_for_all_it_watches`.
-//! f. Regular files are refused with EPERM where epoll is below. Each gets a stand-in (`always_ready.rs`).
-//!    Test: `a_regular_file_is_always_ready`.
+//! f. Regular files are refused with EPERM where epoll is below, and are ready by their offset where kqueue is. Each gets a
+//!    stand-in (`always_ready.rs`). Test: `a_regular_file_is_always_ready`.
 //! g. Where kqueue is below there is no interest in priority data, and an edge that told what is readable hears of no hang-up
 //!    before the next I/O, as with select (quirk c there). No test: it takes such a system.
 
@@ -38,7 +38,6 @@ use super::always_ready::{AlwaysReady, StandIn};
 use super::watch_list::{Delivery, WatchList, index, wanted};
 use super::{Rearm, Registration, Selector};
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -85,6 +84,9 @@ impl Polling {
 
     /// Starts watching what the poller accepts.
     fn watch(&self, fd: BorrowedFd<'_>, registration: Registration) -> io::Result<()> {
+        if cfg!(has_kqueue) && sys::is_always_ready(fd)? {
+            return Err(io::Error::from_raw_os_error(libc::EPERM)); // as if it refused them there, too
+        }
         sys::poller_add(&self.poller, fd, event(fd.as_raw_fd(), wanted(registration.interest)))?;
         // The poller did not know it: whatever had this number was closed without being deregistered.
         self.list.forget(fd);
@@ -176,9 +178,7 @@ impl Selector for Polling {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock
@@ -228,8 +228,7 @@ impl Round {
             self.reported = polling::Events::with_capacity(room);
         }
         self.reported.clear();
-        let result = poller.wait(&mut self.reported, Some(Duration::ZERO));
-        // Should it have failed, what it had reported by then is here, and is not reported again by itself.
+        let collected = poller.wait(&mut self.reported, Some(Duration::ZERO));
         for event in self.reported.iter() {
             let fd = RawFd::try_from(event.key).unwrap_or(-1); // it was made from one
             match delivery.armed(fd) {
@@ -237,7 +236,7 @@ impl Round {
                 flags => self.entries.push(sys::poll_entry(fd, flags)),
             }
         }
-        result?;
+        collected?; // who was reported before it failed is among the entries of the next wait
         sys::poll(&mut self.entries, Some(Duration::ZERO)).map(drop)
     }
 
@@ -254,9 +253,9 @@ impl Round {
     }
 }
 
-/// Quirk f.
+/// Quirk f: whether it may be that a stand-in is registered instead.
 fn is_refused(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EPERM)
+    error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::NotFound
 }
 
 /// What never changes has no second edge, after no matter what time.
@@ -283,6 +282,7 @@ impl std::fmt::Debug for Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::interest::Interest;
     use crate::readiness::interest::Trigger;
     use std::fs::File;
     use std::io::{Read, Write};

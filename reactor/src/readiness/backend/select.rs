@@ -31,7 +31,6 @@ use super::watch_list::{Delivery, WatchList, in_turn, index};
 use super::{Registration, Selector};
 use crate::error::Error;
 use crate::readiness::event::Event;
-use crate::readiness::interest::Interest;
 use crate::readiness::rearm::Listed;
 use crate::readiness::timeout::Deadline;
 use crate::readiness::waker::WakerFd;
@@ -101,11 +100,11 @@ impl Selector for Select {
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
         ready.reserve(1);
-        let deadline = Deadline::after(timeout);
+        let (deadline, mut left) = (Deadline::after(timeout), timeout);
         let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
         let mut in_vain = 0;
         loop {
-            let limit = self.list.enter(deadline.left(), |fd, flags| bitmaps.patch(fd, flags));
+            let limit = self.list.enter(left, |fd, flags| bitmaps.patch(fd, flags));
             let result = bitmaps.select(limit);
             let mut delivery = self.list.leave()?;
             match result {
@@ -119,7 +118,11 @@ impl Selector for Select {
                 Ok(_) => bitmaps.report(&mut delivery, ready)?,
             }
             drop(delivery);
-            if !ready.is_empty() || deadline.is_over() {
+            if !ready.is_empty() {
+                return Ok(());
+            }
+            left = deadline.left();
+            if left == Some(Duration::ZERO) {
                 return Ok(());
             }
         }
@@ -128,9 +131,7 @@ impl Selector for Select {
     // # Wake
 
     fn wake(&self, waker: &WakerFd) -> io::Result<()> {
-        // Armed first: an event told between the two calls is told after this one began, so it is this wake's as well.
-        self.list.rearm(waker.fd(), Interest::READABLE);
-        waker.write()
+        waker.write() // it is armed always, and drained when it is told
     }
 
     // # Clock
@@ -177,7 +178,7 @@ impl Bitmaps {
         }
         sys::poll(&mut self.ready, Some(Duration::ZERO))?; // quirk b
         let start = self.ready.partition_point(|entry| entry.fd < self.next);
-        for entry in in_turn(self.ready.len(), start).map(|place| &self.ready[place]) {
+        for entry in in_turn(0..self.ready.len(), start).map(|place| &self.ready[place]) {
             if events.len() == events.capacity() {
                 self.next = entry.fd;
                 break;
@@ -246,6 +247,7 @@ impl std::fmt::Debug for Bitmaps {
 mod tests {
     use super::*;
     use crate::readiness::backend::{Rearm, poll};
+    use crate::readiness::interest::Interest;
     use crate::readiness::interest::Trigger;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
