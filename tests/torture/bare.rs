@@ -138,6 +138,11 @@ impl Bare {
         Ok(())
     }
 
+    /// It has its turn without an event.
+    fn go_on_with(&mut self, token: Token) {
+        self.again.insert(token);
+    }
+
     /// Arms a one-shot again.
     fn arm(&self, source: &mut impl reactor::event::Source, token: Token) -> io::Result<()> {
         match self.trigger {
@@ -198,11 +203,11 @@ impl Bare {
         match receiver.read_vectored(&mut pieces) {
             Ok(_) => self.say_to_all(b"Piped."),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => drop(self.again.insert(PIPE)),
+            Err(_) => self.go_on_with(PIPE),
         }
         let armed = self.arm(&mut receiver, PIPE);
         self.pipe = Some((sender, receiver));
-        armed.inspect_err(|_| drop(self.again.insert(PIPE)))
+        armed.inspect_err(|_| self.go_on_with(PIPE))
     }
 
     fn read_datagrams(&mut self) -> io::Result<()> {
@@ -213,11 +218,11 @@ impl Bare {
                 self.say_to_all(b"Datagram.");
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => drop(self.again.insert(DATAGRAMS)),
+            Err(_) => self.go_on_with(DATAGRAMS),
         }
         let armed = self.arm(&mut datagrams, DATAGRAMS);
         self.datagrams = Some(datagrams);
-        armed.inspect_err(|_| drop(self.again.insert(DATAGRAMS)))
+        armed.inspect_err(|_| self.go_on_with(DATAGRAMS))
     }
 
     fn say_to_all(&mut self, what: &[u8]) {
