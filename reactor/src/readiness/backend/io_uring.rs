@@ -68,6 +68,9 @@ struct State {
     leaving: usize,
 }
 
+/// The lock again, after a wait in the kernel, and what came of it.
+type Back<'a> = (MutexGuard<'a, State>, io::Result<u32>);
+
 // # New
 
 impl IoUring {
@@ -111,6 +114,26 @@ impl IoUring {
         let mut state = self.lock()?;
         note(&mut state.operations.slots, fd.as_raw_fd(), watch)?;
         state.interrupt()
+    }
+
+    /// Enters the kernel to wait there, without the lock.
+    fn enter<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        limit: Option<Duration>,
+    ) -> io::Result<Back<'a>> {
+        let entrance = state.operations.entrance();
+        (state.waiting, state.interrupted) = (true, false);
+        drop(state);
+        let result = entrance.enter(limit);
+        let mut state = self.lock()?;
+        state.waiting = false;
+        let result = state.operations.came_back(result);
+        state.operations.slots.set_fresh(true);
+        if state.leaving > 0 {
+            self.left.notify_all();
+        }
+        Ok((state, result))
     }
 
     /// Waits until the kernel has let go of what is held (quirk a).
@@ -202,20 +225,14 @@ impl Selector for IoUring {
         state.operations.begin();
         loop {
             state.operations.hand_over()?;
-            let limit = if state.operations.news() > 0 { Some(Duration::ZERO) } else { deadline.left() };
-            let entrance = state.operations.entrance();
-            (state.waiting, state.interrupted) = (true, false);
-            drop(state);
-            let result = entrance.enter(limit);
-            state = self.lock()?;
-            state.waiting = false;
-            let result = state.operations.came_back(result);
-            state.operations.slots.set_fresh(true);
-            while state.operations.has_more() && state.operations.news() < ready.capacity() {
-                state.operations.enter(Some(Duration::ZERO))?; // quirk c
+            let has_news = state.operations.news() > 0;
+            let limit = if has_news { Some(Duration::ZERO) } else { deadline.left() };
+            let mut result = Ok(0);
+            if !has_news || state.operations.has_work() {
+                (state, result) = self.enter(state, limit)?;
             }
-            if state.leaving > 0 {
-                self.left.notify_all();
+            while state.operations.has_work() && state.operations.news() < ready.capacity() {
+                state.operations.enter(Some(Duration::ZERO))?; // quirk c
             }
             state.operations.report(ready);
             if !ready.is_empty() || deadline.is_over() {
