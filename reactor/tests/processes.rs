@@ -45,17 +45,22 @@ fn descriptors() -> Vec<i32> {
     entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Lowers the limit so far that so many more can be opened.
-fn leave_descriptors(free: usize) {
+/// Lowers the limit so far that so many more can be opened: the limit as it was.
+fn leave_descriptors(free: usize) -> libc::rlim_t {
     let open = descriptors();
     let taken_below = |limit: i32| open.iter().filter(|&&fd| fd < limit).count();
     let most = (0..).find(|&limit| limit as usize - taken_below(limit) == free).unwrap();
+    limit_descriptors(most as libc::rlim_t)
+}
+
+fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
     // SAFETY: `limit` is a local that outlives both calls.
     unsafe {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        limit.rlim_cur = most as libc::rlim_t;
+        let before = std::mem::replace(&mut limit.rlim_cur, most);
         assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+        before
     }
 }
 
@@ -386,10 +391,11 @@ mod rings {
             if !is_available(Backend::IoUring) {
                 return;
             }
-            super::leave_descriptors(0);
+            let before = super::leave_descriptors(0);
             let error = Poll::with_backend(Backend::IoUring).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
             assert!(Backend::available().contains(&Backend::IoUring));
+            super::limit_descriptors(before); // the address sanitizer opens something at the end
         });
     }
 
