@@ -4,6 +4,8 @@
 # to find. If that is not reported, the job fails, whatever the tests say.
 
 target=x86_64-unknown-linux-gnu
+# Without the simulated kernel, which is one thread that plays many thousand conversations.
+sanitized=(-p zen-reactor --features io-uring,signal-hook --lib --tests)
 
 sanitizers() {
     [ "$(uname -sm)" = "Linux x86_64" ] || skip "the runtimes are looked for on x86_64 Linux only"
@@ -18,7 +20,7 @@ sanitize_addresses() {
     export CARGO_TARGET_DIR="$kept/addresses" RUSTFLAGS=-Zsanitizer=address
     export ASAN_OPTIONS=detect_stack_use_after_return=1
     run_canary use_after_free "AddressSanitizer: heap-use-after-free" cargo +nightly
-    run_bounded 900 cargo +nightly test --locked --target $target -p zen-reactor --all-features --lib --tests
+    run_bounded 900 cargo +nightly test --locked --target $target "${sanitized[@]}"
 }
 
 # Races are found through the synchronisation that is seen, so here the standard library must be instrumented, or libtest's own
@@ -31,7 +33,7 @@ sanitize_threads() {
     cp "$runtime" "$debian_rust_root/usr/lib/rustlib/$target/lib/"
     export CARGO_TARGET_DIR="$kept/threads" RUSTFLAGS=-Zsanitizer=thread RUSTC_BOOTSTRAP=1
     run_canary race "ThreadSanitizer: data race" "$debian_rust" -Zbuild-std
-    run_bounded 900 "$debian_rust" test -Zbuild-std --locked --target $target -p zen-reactor --all-features --lib --tests
+    run_bounded 900 "$debian_rust" test -Zbuild-std --locked --target $target "${sanitized[@]}"
 }
 
 # run_canary NAME REPORT CARGO...: the program must end badly and with this report, which names the canary's own function.
