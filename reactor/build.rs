@@ -17,7 +17,7 @@
 use std::env;
 
 /// Every condition, and what it promises.
-const CONDITIONS: [(&str, &str); 26] = [
+const CONDITIONS: &[(&str, &str)] = &[
     ("has_epoll", "epoll(7), with epoll_pwait2(2) where the kernel is new enough"),
     ("has_io_uring", "io_uring(7), and the crate that knows its memory; with the feature `io-uring`"),
     ("has_kqueue", "kqueue(2)"),
@@ -43,6 +43,7 @@ const CONDITIONS: [(&str, &str); 26] = [
     ("has_ipv6_join_group", "IPV6_JOIN_GROUP, as POSIX calls what Linux calls IPV6_ADD_MEMBERSHIP"),
     ("lacks_so_reuseport", "several sockets cannot listen at one address"),
     ("has_enonet", "ENONET, an error of accept(2)"),
+    ("has_rusage_thread", "getrusage(2) of one thread (for tests)"),
     ("has_sa_len", "addresses begin with their length"),
 ];
 
@@ -72,6 +73,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_sendfile_linux",
             "has_abstract_addresses",
             "has_enonet",
+            "has_rusage_thread",
         ],
         "freebsd" => &[
             "has_kqueue",
@@ -86,6 +88,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_msg_nosignal",
             "has_sendfile_bsd",
             "has_ipv6_join_group",
+            "has_rusage_thread",
             "has_sa_len",
         ],
         "dragonfly" => &[
@@ -122,6 +125,7 @@ fn offered_by(system: &str) -> &'static [&'static str] {
             "has_socket_flags",
             "has_msg_nosignal",
             "has_ipv6_join_group",
+            "has_rusage_thread",
             "has_sa_len",
         ],
         "macos" | "ios" | "tvos" | "visionos" | "watchos" => &[
@@ -159,13 +163,13 @@ fn given_feature(name: &str) -> bool {
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for condition in CONDITIONS.map(|(name, _)| name).into_iter().chain(FOR_TESTS) {
+    for condition in CONDITIONS.iter().map(|&(name, _)| name).chain(FOR_TESTS) {
         println!("cargo::rustc-check-cfg=cfg({condition})");
     }
     let system = env::var("CARGO_CFG_TARGET_OS").expect("Cargo names the target");
     let given = |condition: &str| env::var_os(format!("CARGO_CFG_{}", condition.to_uppercase())).is_some();
     let mut offered = match given("reactor_only_posix") {
-        true => vec!["has_pselect_of_any_size"], // or whoever tests has too few descriptors
+        true => vec!["has_pselect_of_any_size", "has_rusage_thread"], // what the tests cannot do without
         false => offered_by(&system).to_vec(),
     };
     if given("reactor_force_kqueue") && !offered.contains(&"has_kqueue") {

@@ -2,7 +2,7 @@
 # cargo +nightly fuzz run --fuzz-dir tests/fuzz NAME.)
 
 fuzz_targets=(zen bytes delimited chat http)
-fuzz_seconds=15
+fuzz_seconds=8
 
 fuzz() {
     cargo +nightly --version || skip "there is no nightly compiler"

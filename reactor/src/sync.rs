@@ -21,10 +21,11 @@ pub(crate) mod model {
         static ref WAITS_OVER: AtomicUsize = AtomicUsize::new(0);
     }
 
-    /// A system call that other threads notice. To loom it is a change of one number for all of them, relaxed, so that it has
-    /// its place among the others in every order and yet hands over nothing that the locks and flags do not.
+    /// A system call that other threads notice. To loom it is a change of one number for all of them, so that it has its place
+    /// among the others in every order. Who is told by the kernel what another thread did sees what that thread did before:
+    /// the kernel has locks of its own around a bell, and every waker on epoll relies on that.
     pub(crate) fn kernel_call() {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        CALLS.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A wait in the kernel. Loom runs one thread at a time, so nobody may block: who waits lets others run, and asks again.

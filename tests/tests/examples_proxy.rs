@@ -193,7 +193,8 @@ on_every_backend! {
         client.send(QUESTION);
         client.finish();
         client.wait_for_end();
-        proxy.wait_for_log(&format!("cannot reach {nobody}: Connection refused (os error 111)"), 1);
+        proxy.wait_for_log(&format!("cannot reach {nobody}: connect on descriptor "), 1);
+        proxy.wait_for_log(": Connection refused (os error 111)", 1);
         let mut next = proxy.connect();
         next.wait_for_end();
         proxy.wait_for_log(" is done: ", 2);

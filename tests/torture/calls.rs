@@ -27,7 +27,14 @@ calls! {
     epoll_wait, eventfd, fcntl, fstat, getpeername, getsockname, getsockopt,
     /// Through syscall(2).
     io_uring_enter,
-    listen, lstat, open, pipe2, ppoll,
+    /// Through syscall(2), by the crate that knows a ring's memory; likewise the next, and its mmap(2).
+    io_uring_setup,
+    io_uring_register,
+    /// No call of its own, but an entry in a ring; likewise the next two.
+    IORING_OP_POLL_ADD,
+    IORING_OP_ASYNC_CANCEL,
+    IORING_OP_TIMEOUT,
+    listen, lstat, mmap, open, pipe2, ppoll,
     /// Through syscall(2).
     pselect6,
     read, readv, recv, recvfrom, recvmsg, send, sendfile, sendmsg, sendto, setsockopt, shutdown, socket, socketpair,
@@ -39,6 +46,16 @@ include!(concat!(env!("OUT_DIR"), "/made_by_the_reactor.rs"));
 /// What the reactor calls without saying so: the standard library does it for `OwnedFd` and `Instant`.
 pub const MADE_BY_THE_STANDARD_LIBRARY: &[Call] = &[Call::close, Call::clock_gettime];
 
+/// What the crates call that the reactor stands on.
+pub const MADE_BY_CRATES: &[Call] = &[
+    Call::io_uring_setup,
+    Call::io_uring_register,
+    Call::mmap,
+    Call::IORING_OP_POLL_ADD,
+    Call::IORING_OP_ASYNC_CANCEL,
+    Call::IORING_OP_TIMEOUT,
+];
+
 impl Call {
     /// How many descriptors a successful call opens.
     pub fn opens(self) -> usize {
@@ -47,6 +64,7 @@ impl Call {
             Call::accept4
             | Call::epoll_create1
             | Call::eventfd
+            | Call::io_uring_setup
             | Call::open
             | Call::socket
             | Call::timerfd_create => 1,

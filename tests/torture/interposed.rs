@@ -23,6 +23,7 @@ use libc::{off_t, size_t, sockaddr, socklen_t, ssize_t};
 use crate::calls::Call;
 use crate::kernel::{self, AT_ONCE, FINITE, FOR_EVER, empty_counter};
 use crate::outcomes::Outcome;
+use crate::ring::{self, Ring};
 
 // ----------------------------------------------------------------------------------------------------- the real functions
 
@@ -81,7 +82,7 @@ macro_rules! interposed {
 // ------------------------------------------------------------------------------------------------------------ answers
 
 /// What a function of the C library returns: -1 is an error.
-trait Answer: Copy + PartialEq {
+pub trait Answer: Copy + PartialEq {
     const FAILED: Self;
     fn number(self) -> i64;
 }
@@ -107,23 +108,28 @@ impl Answer for isize {
     }
 }
 
-fn errno() -> c_int {
+pub fn errno() -> c_int {
     // SAFETY: the address of this thread's errno is always valid.
     unsafe { *libc::__errno_location() }
 }
 
-fn set_errno(errno: c_int) {
+pub fn set_errno(errno: c_int) {
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
-fn fail<R: Answer>(errno: c_int) -> R {
+pub fn fail<R: Answer>(errno: c_int) -> R {
     set_errno(errno);
     R::FAILED
 }
 
 /// Notes a call, and makes it unless it is to fail. `make` is told the outcome it must bring about itself.
-fn intercept<R: Answer>(call: Call, fd: RawFd, detail: i64, make: impl FnOnce(Option<Outcome>) -> R) -> R {
+pub fn intercept<R: Answer>(
+    call: Call,
+    fd: RawFd,
+    detail: i64,
+    make: impl FnOnce(Option<Outcome>) -> R,
+) -> R {
     kernel::unseen(|| {
         let (index, outcome) = kernel::with(|kernel| kernel.enter(call, fd, detail));
         let answer = match outcome {
@@ -155,6 +161,7 @@ fn announce_again(fd: RawFd) {
         // SAFETY: `event` is a local; the descriptors are open, as the kernel will confirm.
         unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &raw mut event) };
     }
+    ring::owe(fd);
 }
 
 /// How much of `length` is to pass.
@@ -420,6 +427,37 @@ interposed! {
     };
 }
 
+// ------------------------------------------------------------------------------------------------------------- memory
+
+interposed! {
+    fn mmap(
+        address: *mut c_void,
+        length: size_t,
+        protection: c_int,
+        flags: c_int,
+        fd: c_int,
+        offset: off_t,
+    ) -> *mut c_void, real => {
+        if fd < 0 {
+            return real(address, length, protection, flags, fd, offset); // an allocator's
+        }
+        let mut mapped = libc::MAP_FAILED;
+        intercept(Call::mmap, fd, offset, |_| {
+            mapped = real(address, length, protection, flags, fd, offset);
+            if mapped == libc::MAP_FAILED {
+                return -1;
+            }
+            kernel::with(|kernel| {
+                if let Some(ring) = kernel.rings.get_mut(&fd) {
+                    ring.mapped(offset, mapped.addr());
+                }
+            });
+            0
+        });
+        mapped
+    };
+}
+
 // --------------------------------------------------------------------------------------------------- waking, and time
 
 interposed! {
@@ -524,6 +562,20 @@ interposed! {
             let mut sets = unsafe { OfSelect::new(a as c_int, [b as *mut u64, c as *mut u64, d as *mut u64]) };
             wait(Call::pselect6, -1, timeout, &mut sets)
         }
+        libc::SYS_io_uring_setup => plain(Call::io_uring_setup, -1, || {
+            let answer = real(number, a, b, c, d, e, f);
+            if let Ok(ring @ 0..) = RawFd::try_from(answer) {
+                // SAFETY: the call succeeded, so the kernel has filled in the loop's parameters.
+                let parameters = unsafe { *(b as *const ring::Parameters) };
+                kernel::with(|kernel| kernel.rings.insert(ring, Ring::new(parameters)));
+            }
+            answer
+        }),
+        libc::SYS_io_uring_register => {
+            plain(Call::io_uring_register, a as c_int, || real(number, a, b, c, d, e, f))
+        }
+        // SAFETY: the loop's argument is null or valid.
+        libc::SYS_io_uring_enter => ring::enter(a as c_int, b, c, d, unsafe { ring::limit(e) }),
         // As the `polling` crate makes it.
         libc::SYS_eventfd2 => plain(Call::eventfd, -1, || real(number, a, b, c, d, e, f)),
         // The standard library's own: locks, random numbers for its maps, the number of a thread.
@@ -565,13 +617,10 @@ fn wait(call: Call, fd: RawFd, timeout: Option<Duration>, sight: &mut dyn Sight)
         Some(_) => FINITE,
     };
     intercept(call, fd, detail, |outcome| {
-        let interlude = kernel::with(|kernel| {
-            if timeout.is_none() {
-                kernel.watched = sight.watched().into_iter().collect();
-            }
-            kernel.during_wait.take_if(|_| detail != AT_ONCE)
-        });
-        if interlude.is_some_and(|interlude| interlude()) {
+        if timeout.is_none() {
+            kernel::with(|kernel| kernel.watched = sight.watched().into_iter().collect());
+        }
+        if detail != AT_ONCE && kernel::interlude() {
             return fail(libc::EINTR);
         }
         let found = match outcome {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::calls::Call;
 use crate::outcomes::{Outcome, Row, Then, rows};
+use crate::ring::Ring;
 use crate::traced;
 
 // How long a wait was to take at most, as an entry's detail.
@@ -121,6 +122,7 @@ pub struct Kernel {
     pub most_open: Option<usize>,
     /// (epoll, descriptor), and what it was registered with.
     pub registered: BTreeMap<(RawFd, RawFd), libc::epoll_event>,
+    pub rings: BTreeMap<RawFd, Ring>,
     /// What the last wait without an end watched, where the whole set crosses on every wait.
     pub watched: BTreeSet<RawFd>,
     /// Whether sockets get small buffers.
@@ -183,6 +185,11 @@ pub fn with<R>(look: impl FnOnce(&mut Kernel) -> R) -> R {
 
 fn lock() -> MutexGuard<'static, Option<Kernel>> {
     KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was to happen in the middle of a wait happens; whether it was a signal.
+pub fn interlude() -> Interrupted {
+    with(|kernel| kernel.during_wait.take()).is_some_and(|interlude| interlude())
 }
 
 /// Begins a run.
@@ -259,7 +266,9 @@ impl Kernel {
                 self.opened(new, call, None);
                 self.clocks.insert(new, None);
             }
-            Call::epoll_create1 | Call::eventfd | Call::open => self.opened(new, call, None),
+            Call::epoll_create1 | Call::eventfd | Call::io_uring_setup | Call::open => {
+                self.opened(new, call, None)
+            }
             _ => {}
         }
     }
@@ -280,6 +289,11 @@ impl Kernel {
         let was = self.open.remove(&fd);
         self.labels.remove(&fd);
         self.clocks.remove(&fd);
+        if let Some(ring) = self.rings.remove(&fd) {
+            self.clocks.remove(&ring.clock());
+            // SAFETY: it is ours, and nobody's any more.
+            unsafe { libc::close(ring.clock()) };
+        }
         self.registered.retain(|&(epoll, _), _| epoll != fd);
         let left_over = self.registered.keys().any(|&(_, watched)| watched == fd);
         self.registered.retain(|&(_, watched), _| watched != fd);

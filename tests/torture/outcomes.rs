@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::calls::Call;
 use crate::kernel::{AT_ONCE, Entry, FINITE, FOR_EVER};
+use crate::ring::{SUBMITS, can_inject};
 
 /// What the interposer does in place of making the call, or to it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Outcome {
     AllWritable,
     /// The option has this value: the error that a connection was waiting to tell.
     Pending(i32),
+    /// A poll that should go on ends when it tells for the first time.
+    EndsEarly,
     /// The counter is full already.
     Brimful,
     /// An hour has passed since anybody looked.
@@ -42,8 +45,8 @@ pub enum Outcome {
 }
 
 use Outcome::{
-    AllReadable, AllWritable, AnHourLater, Backwards, Brimful, Fails, Half, MadeBut, NotYet, OneByte,
-    OneOfThem, Pending, Silence,
+    AllReadable, AllWritable, AnHourLater, Backwards, Brimful, EndsEarly, Fails, Half, MadeBut, NotYet,
+    OneByte, OneOfThem, Pending, Silence,
 };
 
 impl fmt::Display for Outcome {
@@ -60,6 +63,7 @@ impl fmt::Display for Outcome {
             Backwards => f.write_str("backwards"),
             AllReadable => f.write_str("all-readable"),
             AllWritable => f.write_str("all-writable"),
+            EndsEarly => f.write_str("ends-early"),
             Brimful => f.write_str("brimful"),
             AnHourLater => f.write_str("an-hour-later"),
         }
@@ -79,7 +83,7 @@ macro_rules! names {
 }
 
 names! {
-    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, EBADR, EBUSY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
     EINPROGRESS, EINTR, EIO, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSR, ENOSYS,
     ENOTCONN, EPERM, EPIPE, EPROTO, EROFS, ETIMEDOUT,
 }
@@ -192,15 +196,60 @@ pub fn rows(call: Call) -> &'static [Row] {
             survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
             survives(AllWritable, "select(2), BUGS, likewise for writing"),
         ],
+        Call::io_uring_setup => table![
+            ends(Fails(libc::EMFILE), "per-process limit on the number of open file descriptors"),
+            ends(Fails(libc::ENFILE), "system-wide limit on the total number of open files"),
+            ends(Fails(libc::ENOMEM), "insufficient kernel resources are available"),
+        ],
+        Call::mmap => table![ends(Fails(libc::ENOMEM), "no memory is available")],
+        // What it is asked does not matter (`Ring::settle`), nor does the answer.
+        Call::io_uring_register => {
+            table![survives(Fails(libc::ENOMEM), "insufficient kernel resources are available")]
+        }
         Call::io_uring_enter => table![
             survives(
+                Fails(libc::EINTR),
+                "interrupted by a signal before it could complete; while waiting for events"
+            )
+            .where_(|entry| entry.detail == FINITE || entry.detail == FOR_EVER),
+            returns(
                 Fails(libc::EAGAIN),
                 "unable to allocate memory for the request, or otherwise ran out of resources"
-            ),
+            )
+            .where_(|entry| entry.detail >= SUBMITS),
+            survives(Fails(libc::EBUSY), "not all of the overflow entries were able to be flushed").once(),
             survives(
-                Fails(libc::EBUSY),
-                "no room for completions: the application should reap them and try again"
-            ),
+                Fails(libc::EBADR),
+                "at least one CQE was dropped even with the IORING_FEAT_NODROP feature"
+            )
+            .once(),
+            survives(
+                Silence,
+                "a wait may end with its time; what completes meanwhile is told by the next call"
+            )
+            .where_(|entry| entry.detail % SUBMITS == FINITE),
+            survives(OneOfThem, "returns the number of I/Os successfully consumed")
+                .where_(|entry| entry.detail >= SUBMITS),
+            survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
+            survives(AllWritable, "select(2), BUGS, likewise for writing"),
+        ],
+        Call::IORING_OP_POLL_ADD => table![
+            returns(
+                Fails(libc::ENOMEM),
+                "errors of an entry are returned in its completion; no memory for the poll"
+            )
+            .where_(|_| can_inject()),
+            survives(EndsEarly, "if IORING_CQE_F_MORE isn't set, the poll request has been terminated")
+                .where_(|entry| entry.detail != 0),
+        ],
+        // It fails if there is nothing left to cancel, which happens by itself.
+        Call::IORING_OP_ASYNC_CANCEL => table![],
+        Call::IORING_OP_TIMEOUT => table![
+            returns(
+                Fails(libc::ENOMEM),
+                "errors of an entry are returned in its completion; no memory for the timer"
+            )
+            .where_(|_| can_inject()),
         ],
         Call::ppoll => table![
             survives(Fails(libc::EINTR), "a signal occurred before any requested event"),

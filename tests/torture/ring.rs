@@ -176,7 +176,8 @@ impl Ring {
     /// Queues an operation that does nothing but complete, with this key and result. `false` if there is no room.
     fn queue_nop(&mut self, key: u64, result: u32) -> bool {
         let Offsets { head, tail, mask, entries, array, .. } = self.parameters.submissions;
-        let [filled, emptied, mask, room] = [tail, head, mask, entries].map(|offset| self.number(SUBMISSIONS, offset));
+        let [filled, emptied, mask, room] =
+            [tail, head, mask, entries].map(|offset| self.number(SUBMISSIONS, offset));
         if filled.wrapping_sub(emptied) == room || !can_inject() {
             return false;
         }
@@ -369,8 +370,17 @@ fn look(ring: RawFd, to_submit: c_long, flags: c_long, outcome: Option<Outcome>)
     let (none, size) = (ptr::null::<c_void>(), 0 as libc::size_t);
     let ours = kernel::with(|kernel| kernel.rings.get_mut(&ring).map_or(0, |ring| ring.queue_news(outcome)));
     // SAFETY: the entries that are submitted are the loop's own, and valid; and ours.
-    let submitted =
-        unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, to_submit + c_long::from(ours), 0, flags & !EXT_ARG, none, size) };
+    let submitted = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_enter,
+            ring,
+            to_submit + c_long::from(ours),
+            0,
+            flags & !EXT_ARG,
+            none,
+            size,
+        )
+    };
     let failed = crate::interposed::errno();
     kernel::with(|kernel| {
         if let Some(ring) = kernel.rings.get_mut(&ring) {

@@ -157,7 +157,7 @@ fn is_excused(party: &Party, hits: &[&Hit], record: &Record) -> bool {
 fn word_for(hit: &Hit) -> &'static str {
     match (hit.call, hit.outcome) {
         (Call::getsockopt, Outcome::Pending(_)) => "connect",
-        (Call::epoll_ctl, _) => "register",
+        (Call::epoll_ctl | Call::fstat, _) => "register",
         (Call::socket, _) => "connect to",
         (call, _) => call.name(),
     }

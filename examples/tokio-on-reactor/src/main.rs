@@ -29,13 +29,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         async |default: &str| TcpListener::bind(addresses.next().as_deref().unwrap_or(default)).await;
     let zen = listen("127.0.0.1:1060").await?;
     let web = listen("127.0.0.1:8080").await?;
+    // Before anybody hears that it runs, and may want it to end.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     println!("The zen is at {}, the page at http://{}/", zen.local_addr()?, web.local_addr()?);
 
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         result = zen::serve(zen) => result?,
         result = axum::serve(web, page::router()).into_future() => result?,
-        result = tokio::signal::ctrl_c() => result?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     println!("That was all.");

@@ -1,11 +1,12 @@
-//! Other crates that were written for mio, unmodified on our reactor: notify, signal-hook-mio, crossterm, and rustls the way
-//! its own example server uses mio.
+//! Other crates that were written for mio, unmodified on our reactor: notify, signal-hook-mio, crossterm, rustls the way its own
+//! example server uses mio; and quinn, which stands on tokio, for what it does to UDP sockets.
 
 mod support;
 
 use std::cell::RefCell;
 use std::fs;
-use std::sync::mpsc;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode};
@@ -120,5 +121,44 @@ fn rustls_serves_many_over_mio() {
             assert!(sent == heard, "{backend}: {} bytes came back of {}", heard.len(), sent.len());
         }
         server.stop();
+    });
+}
+
+/// QUIC: quinn receives and sends many datagrams with one system call, on the number of tokio's socket.
+#[test]
+fn quinn_moves_many_streams_over_one_udp_socket() {
+    const LENGTH: usize = 200_000;
+    on_every_backend(quinn_moves_many_streams_over_one_udp_socket, |_| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let authority = tls::Authority::new();
+            let config = quinn::ServerConfig::with_single_cert(authority.chain(), authority.key()).unwrap();
+            let server = quinn::Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let address = server.local_addr().unwrap();
+            tokio::spawn(async move {
+                let connection = server.accept().await.unwrap().await.unwrap();
+                while let Ok((mut sender, mut receiver)) = connection.accept_bi().await {
+                    tokio::spawn(async move {
+                        sender.write_all(&receiver.read_to_end(LENGTH).await.unwrap()).await.unwrap();
+                    });
+                }
+            });
+            let client = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let config = quinn::ClientConfig::with_root_certificates(Arc::new(authority.roots())).unwrap();
+            let connection = client.connect_with(config, address, "localhost").unwrap().await.unwrap();
+            let mut streams = tokio::task::JoinSet::new();
+            for number in 0..8 {
+                let connection = connection.clone();
+                streams.spawn(async move {
+                    let (mut sender, mut receiver) = connection.open_bi().await.unwrap();
+                    sender.write_all(&[number; LENGTH]).await.unwrap();
+                    sender.finish().unwrap();
+                    assert!(receiver.read_to_end(LENGTH).await.unwrap() == [number; LENGTH]);
+                });
+            }
+            while let Some(stream) = streams.join_next().await {
+                stream.unwrap();
+            }
+        });
     });
 }

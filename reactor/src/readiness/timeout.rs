@@ -6,19 +6,32 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 
-/// When a wait is over that takes several rounds through the kernel.
+/// When a wait is over that may take several rounds through the kernel.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
+pub(crate) enum Deadline {
+    Never,
+    At(Instant),
+    /// The timeout was zero, so there is no need to ask what time it is.
+    Passed,
+}
 
 impl Deadline {
     /// `None` is never, and so is what lies beyond the range of the clock.
     pub(crate) fn after(timeout: Option<Duration>) -> Deadline {
-        Deadline(timeout.and_then(|timeout| clock::now().checked_add(timeout)))
+        match timeout {
+            None => Deadline::Never,
+            Some(Duration::ZERO) => Deadline::Passed,
+            Some(timeout) => clock::now().checked_add(timeout).map_or(Deadline::Never, Deadline::At),
+        }
     }
 
-    /// The timeout of the next round: zero when it is over.
+    /// The timeout of the next round: zero when it is over. (That of the first one is known without asking the clock.)
     pub(crate) fn left(self) -> Option<Duration> {
-        self.0.map(|end| end.saturating_duration_since(clock::now()))
+        match self {
+            Deadline::Never => None,
+            Deadline::At(end) => Some(end.saturating_duration_since(clock::now())),
+            Deadline::Passed => Some(Duration::ZERO),
+        }
     }
 
     pub(crate) fn is_over(self) -> bool {

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+#[cfg(has_abstract_addresses)]
 use std::os::unix::net::SocketAddr;
 
 use reactor::net::{UnixDatagram, UnixListener, UnixStream};

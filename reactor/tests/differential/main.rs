@@ -101,6 +101,10 @@ proptest! {
 
     #[test]
     fn all_backends_tell_the_same_in_every_history(steps in prop::collection::vec(step(), 1..60)) {
+        if cfg!(not(has_pollrdhup)) {
+            eprintln!("skipped: poll(2), the reference, has no flag for a half-close here");
+            return Ok(());
+        }
         let mut world = World::new();
         for step in steps {
             world.run(step)?;

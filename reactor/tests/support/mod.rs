@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -196,10 +196,12 @@ impl<W: Write> Write for InPieces<W> {
     }
 }
 
-/// A duplicate with a number that no other test is given, however many run at once: the kernel gives out the lowest.
+/// A duplicate with a number that no other test is given, however many run at once: the kernel gives out the lowest, and few
+/// are open at a time.
 pub fn duplicate_high(fd: &impl AsRawFd) -> OwnedFd {
-    static NEXT: AtomicI32 = AtomicI32::new(1500);
-    duplicate_at_least(fd, NEXT.fetch_add(8, Ordering::Relaxed))
+    static NEXT: AtomicI32 = AtomicI32::new(0);
+    let first = (raise_descriptor_limit() / 4 * 3).clamp(1500, 15_000) as RawFd;
+    duplicate_at_least(fd, first + NEXT.fetch_add(8, Ordering::Relaxed))
 }
 
 /// A duplicate whose number is `least` or, if that is taken, higher.
@@ -213,10 +215,10 @@ pub fn duplicate_at_least(fd: &impl AsRawFd, least: RawFd) -> OwnedFd {
     }
 }
 
-/// As many descriptors as the hard limit allows.
-pub fn raise_descriptor_limit() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+/// As many descriptors as the hard limit allows: how many.
+pub fn raise_descriptor_limit() -> u64 {
+    static LIMIT: OnceLock<u64> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is a local that outlives both calls.
         unsafe {
@@ -224,17 +226,15 @@ pub fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
         }
-    });
+        #[allow(clippy::unnecessary_cast)] // it is signed on some systems
+        return limit.rlim_cur as u64;
+    })
 }
 
 /// A nonblocking pipe: the end to read, the end to write.
 pub fn pipe() -> (OwnedFd, OwnedFd) {
-    let mut ends = [0; 2];
-    // SAFETY: `ends` has room for two descriptors, which are new.
-    unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK), 0);
-        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
-    }
+    let (sender, receiver) = reactor::unix::pipe::new().expect("a pipe");
+    (receiver.into(), sender.into())
 }
 
 /// A folder of this test's own, for sockets with a path; removed at the end.
@@ -286,9 +286,10 @@ pub fn connect_from_the_longest_path(folder: &Folder) -> Option<OwnedFd> {
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: both addresses are valid for the length given, and the descriptor is new.
     unsafe {
-        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
         assert!(fd >= 0, "{}", io::Error::last_os_error());
         let client = OwnedFd::from_raw_fd(fd);
+        assert_eq!(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC), 0);
         assert_eq!(libc::bind(fd, (&raw const from).cast(), length), 0, "{}", io::Error::last_os_error());
         assert_eq!(libc::connect(fd, (&raw const to).cast(), length), 0, "{}", io::Error::last_os_error());
         Some(client)
@@ -306,8 +307,10 @@ pub fn loopback_index() -> u32 {
 pub fn unconnected() -> OwnedFd {
     // SAFETY: takes no pointers; the descriptor it returns is new.
     unsafe {
-        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
         assert!(fd >= 0, "{}", io::Error::last_os_error());
+        assert_eq!(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC), 0);
+        assert_eq!(libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK), 0);
         OwnedFd::from_raw_fd(fd)
     }
 }
@@ -354,7 +357,16 @@ pub fn reset_on_close(stream: &impl AsRawFd) {
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
+/// What this thread used so far: processor time, and how often it went to sleep. Nothing where the kernel counts for whole
+/// processes only.
+#[cfg(not(has_rusage_thread))]
+pub fn usage() -> (Duration, i64) {
+    eprintln!("skipped: what a thread uses is not counted here");
+    (Duration::ZERO, 0)
+}
+
 /// What this thread used so far: processor time, and how often it went to sleep.
+#[cfg(has_rusage_thread)]
 pub fn usage() -> (Duration, i64) {
     // SAFETY: all zeroes is a valid `rusage`, and getrusage fills it in.
     let usage = unsafe {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 const LISTENER: Token = Token(0);
@@ -26,16 +26,27 @@ impl Authority {
         Authority { certified: generate_simple_self_signed(["localhost".to_owned()]).unwrap() }
     }
 
-    pub fn client(&self) -> Arc<ClientConfig> {
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.certified.cert.der().clone()]
+    }
+
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.certified.signing_key.serialize_der()).unwrap()
+    }
+
+    pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certified.cert.der().clone()).unwrap();
-        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+        roots.add_parsable_certificates(self.chain());
+        roots
+    }
+
+    pub fn client(&self) -> Arc<ClientConfig> {
+        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
     }
 
     fn server(&self) -> Arc<ServerConfig> {
-        let key = PrivateKeyDer::try_from(self.certified.signing_key.serialize_der()).unwrap();
-        let chain = vec![self.certified.cert.der().clone()];
-        Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
+        let builder = ServerConfig::builder().with_no_client_auth();
+        Arc::new(builder.with_single_cert(self.chain(), self.key()).unwrap())
     }
 }
 

@@ -45,6 +45,9 @@ use crate::sys::{self, EventFd, Ring};
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 
+/// Attempts in a row to get something from a kernel that is short of memory, a millisecond apart.
+const ATTEMPTS: usize = 100;
+
 // # State
 
 /// A ring and what it watches.
@@ -113,17 +116,20 @@ impl IoUring {
         state.interrupt()
     }
 
-    /// Waits until the kernel has let go of what is held (quirk a).
+    /// Waits until the kernel has let go of what is held (quirk a). If it has no memory for that, not for ever: then it lets go
+    /// with a wait to come, and what is closed meanwhile is closed late.
     fn release<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         is_held: impl Fn(&Slots) -> bool,
     ) -> io::Result<()> {
-        while is_held(&state.operations.slots) {
+        let mut shortages = 0;
+        while is_held(&state.operations.slots) && shortages < ATTEMPTS {
             if !state.waiting {
                 state.operations.slots.set_fresh(false);
                 state.operations.hand_over_cancels()?;
                 state.operations.enter(None)?;
+                shortages = if state.operations.shortage().is_some() { shortages + 1 } else { 0 };
                 continue;
             }
             if state.operations.slots.has_cancels() {
@@ -199,6 +205,7 @@ impl Selector for IoUring {
         ready.reserve(1);
         let deadline = Deadline::after(timeout);
         let mut state = self.lock()?;
+        let mut shortages = 0;
         state.operations.begin();
         loop {
             state.operations.hand_over()?;
@@ -212,7 +219,10 @@ impl Selector for IoUring {
             let result = state.operations.came_back(result);
             state.operations.slots.set_fresh(true);
             while state.operations.has_more() && state.operations.news() < ready.capacity() {
-                state.operations.enter(Some(Duration::ZERO))?; // quirk c
+                let result = state.operations.enter(Some(Duration::ZERO)); // quirk c
+                if result.is_err() || state.operations.shortage().is_some() {
+                    break; // the next round asks again
+                }
             }
             if state.leaving > 0 {
                 self.left.notify_all();
@@ -220,6 +230,10 @@ impl Selector for IoUring {
             state.operations.report(ready);
             if !ready.is_empty() || deadline.is_over() {
                 return Ok(());
+            }
+            shortages = if state.operations.shortage().is_some() { shortages + 1 } else { 0 };
+            if let (Some(error), ATTEMPTS) = (state.operations.shortage(), shortages) {
+                return Err(error);
             }
             // Quirk f.
             if result? > 0 && state.operations.completed() == 0 && limit != Some(Duration::ZERO) {

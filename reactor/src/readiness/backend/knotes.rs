@@ -99,34 +99,46 @@ impl Knotes {
         self.batches += 1;
         let mut silence = Vec::new();
         for event in told {
-            let Some(filter) = event.filter() else {
-                let flag = event.asynchronous();
-                ready.extend(flag.map(|flag| Event::new(event.number() as u64, flag)));
-                continue;
-            };
-            #[cfg(has_evfilt_user)]
-            if filter == Filter::User {
-                let key = self.wakers.get(event.ident()).copied().flatten();
-                ready.extend(key.map(|key| Event::new(key, sys::IN)));
-                continue;
-            }
-            let watch = self.watches.get_mut(event.ident()).and_then(Option::as_mut);
-            let Some(watch) = watch.filter(|watch| watch.number == event.number()) else { continue };
-            let flags = flags(event, filter) | watch.besides;
-            if watch.told_in.0 == self.batches {
-                let event = &mut ready[watch.told_in.1];
-                *event = Event::new(watch.key, whole(event.flags() | flags));
-                continue;
-            }
-            watch.told_in = (self.batches, ready.len());
-            ready.push(Event::new(watch.key, flags));
-            if watch.trigger == Trigger::OneShot {
-                watch.is_spent = true;
-                let others = watch.changes(event.ident() as RawFd, DISABLE);
-                silence.extend(others.filter(|change| change.filter() != Some(filter)));
+            match event.filter() {
+                #[cfg(has_evfilt_user)]
+                Some(Filter::User) => {
+                    let key = self.wakers.get(event.ident()).copied().flatten();
+                    ready.extend(key.map(|key| Event::new(key, sys::IN)));
+                }
+                Some(filter) => self.deliver_one(event, filter, ready, &mut silence),
+                // Asynchronous I/O: such knotes are the program's, and carry the key itself.
+                None => {
+                    let key = event.number() as u64;
+                    ready.extend(event.asynchronous().map(|flag| Event::new(key, flag)));
+                }
             }
         }
         silence
+    }
+
+    /// The same of a descriptor's knote.
+    fn deliver_one(
+        &mut self,
+        event: &Kevent,
+        filter: Filter,
+        ready: &mut Vec<Event>,
+        silence: &mut Vec<Kevent>,
+    ) {
+        let watch = self.watches.get_mut(event.ident()).and_then(Option::as_mut);
+        let Some(watch) = watch.filter(|watch| watch.number == event.number()) else { return };
+        let flags = flags(event, filter) | watch.besides;
+        if watch.told_in.0 == self.batches {
+            let event = &mut ready[watch.told_in.1];
+            *event = Event::new(watch.key, whole(event.flags() | flags));
+            return;
+        }
+        watch.told_in = (self.batches, ready.len());
+        ready.push(Event::new(watch.key, flags));
+        if watch.trigger == Trigger::OneShot {
+            watch.is_spent = true;
+            let others = watch.changes(event.ident() as RawFd, DISABLE);
+            silence.extend(others.filter(|change| change.filter() != Some(filter)));
+        }
     }
 
     /// A number for a waker, the lowest that is free.

@@ -37,6 +37,8 @@ pub(super) struct Operations {
     /// Ends a wait, from another thread; none if there is no other thread. And whether a poll listens to it.
     interruption: Option<EventFd>,
     listening: bool,
+    /// What the kernel said when it had no memory for something, the last time it was entered.
+    shortage: Option<i32>,
     /// The kernel had no memory to keep completions, so what lives there is unknown.
     lost: bool,
     /// How many operations completed since the last wait began.
@@ -60,6 +62,7 @@ impl Operations {
             rang: false,
             interruption,
             listening: false,
+            shortage: None,
             lost: false,
             completed: 0,
             enterer: None,
@@ -160,6 +163,7 @@ impl Operations {
     pub(super) fn came_back(&mut self, result: io::Result<u32>) -> io::Result<u32> {
         let me = thread::current().id();
         self.crowded |= *self.enterer.get_or_insert(me) != me;
+        self.shortage = None;
         self.take();
         let code = result.as_ref().err().and_then(io::Error::raw_os_error);
         self.lost |= code == Some(libc::EBADR);
@@ -169,13 +173,17 @@ impl Operations {
             (self.lost, self.listening, self.is_set) = (false, false, false);
             return Ok(0);
         }
+        self.shortage = code.filter(|code| is_shortage(*code)).or(self.shortage);
         match code {
             Some(libc::ETIME) => Ok(0),
-            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ENOBUFS) => {
-                sys::poll(&mut [], Some(RELIEF)).map(|_| 0)
-            }
+            _ if self.shortage.is_some() => sys::poll(&mut [], Some(RELIEF)).map(|_| 0),
             _ => result,
         }
+    }
+
+    /// The error with which the kernel said that it has no memory for something, if it did when it was entered last.
+    pub(super) fn shortage(&self) -> Option<io::Error> {
+        self.shortage.map(io::Error::from_raw_os_error)
     }
 
     fn take(&mut self) {
@@ -187,6 +195,7 @@ impl Operations {
     /// Every completion passes through here.
     fn complete(&mut self, Completion { key, result, more }: Completion) {
         self.completed += 1;
+        self.shortage = Some(-result).filter(|code| is_shortage(*code)).or(self.shortage);
         match key & NOBODY {
             NOBODY => {} // a cancellation that came too late
             CLOCK if key == self.clock => (self.rang, self.alarm) = (true, None),
@@ -252,4 +261,9 @@ impl Operations {
         }
         ready.retain(|event| event.flags() != 0);
     }
+}
+
+/// Whether an error says that the kernel has no room for something just now.
+fn is_shortage(code: i32) -> bool {
+    [libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::ENOBUFS].contains(&code)
 }

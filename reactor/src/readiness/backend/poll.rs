@@ -82,17 +82,19 @@ impl Selector for Poll {
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
         ready.reserve(1);
-        let deadline = Deadline::after(timeout);
+        let (deadline, mut left) = (Deadline::after(timeout), timeout);
         let mut array = self.array.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let limit = self.list.enter(deadline.left(), |fd, flags| array.patch(fd, flags));
+            let limit = self.list.enter(left, |fd, flags| array.patch(fd, flags));
             let result = sys::poll(&mut array.entries, limit);
             let mut delivery = self.list.leave()?;
-            if result? > 0 {
-                array.report(&mut delivery, ready);
-            }
+            array.report(result?, &mut delivery, ready);
             drop(delivery);
-            if !ready.is_empty() || deadline.is_over() {
+            if !ready.is_empty() {
+                return Ok(());
+            }
+            left = deadline.left();
+            if left == Some(Duration::ZERO) {
                 return Ok(());
             }
         }
@@ -133,18 +135,21 @@ impl Array {
         }
     }
 
-    /// Reports what the kernel answered, as long as there is room; the next report goes on from there.
-    fn report(&mut self, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
-        for place in in_turn(self.entries.len(), self.next) {
-            let entry = &self.entries[place];
-            if place == 0 || entry.revents == 0 {
-                continue;
-            }
+    /// Reports the entries that the kernel answered, as long as there is room; the next report goes on from there.
+    #[inline(never)]
+    fn report(&mut self, answered: usize, delivery: &mut Delivery<'_>, ready: &mut Vec<Event>) {
+        let is_interrupted = self.entries[0].revents != 0;
+        let answers =
+            in_turn(1..self.entries.len(), self.next).filter(|&place| self.entries[place].revents != 0);
+        for place in answers.take(answered - usize::from(is_interrupted)) {
             if ready.len() == ready.capacity() {
                 self.next = place;
                 return;
             }
-            ready.extend(delivery.deliver(entry.fd, sys::poll_answer(entry))); // quirk b
+            let entry = &self.entries[place];
+            if let Some(event) = delivery.deliver(entry.fd, sys::poll_answer(entry)) {
+                ready.push(event);
+            }
         }
     }
 }

@@ -100,11 +100,11 @@ impl Selector for Select {
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
         ready.reserve(1);
-        let deadline = Deadline::after(timeout);
+        let (deadline, mut left) = (Deadline::after(timeout), timeout);
         let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
         let mut in_vain = 0;
         loop {
-            let limit = self.list.enter(deadline.left(), |fd, flags| bitmaps.patch(fd, flags));
+            let limit = self.list.enter(left, |fd, flags| bitmaps.patch(fd, flags));
             let result = bitmaps.select(limit);
             let mut delivery = self.list.leave()?;
             match result {
@@ -118,7 +118,11 @@ impl Selector for Select {
                 Ok(_) => bitmaps.report(&mut delivery, ready)?,
             }
             drop(delivery);
-            if !ready.is_empty() || deadline.is_over() {
+            if !ready.is_empty() {
+                return Ok(());
+            }
+            left = deadline.left();
+            if left == Some(Duration::ZERO) {
                 return Ok(());
             }
         }
@@ -174,7 +178,7 @@ impl Bitmaps {
         }
         sys::poll(&mut self.ready, Some(Duration::ZERO))?; // quirk b
         let start = self.ready.partition_point(|entry| entry.fd < self.next);
-        for entry in in_turn(self.ready.len(), start).map(|place| &self.ready[place]) {
+        for entry in in_turn(0..self.ready.len(), start).map(|place| &self.ready[place]) {
             if events.len() == events.capacity() {
                 self.next = entry.fd;
                 break;
