@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reactor::net::{UdpSocket, UnixListener, UnixStream};
@@ -32,10 +33,14 @@ pub struct Bare {
     events: Events,
     trigger: Trigger,
     waker: Arc<Waker>,
+    /// What a wake is about: one wake may be told twice, and several as one.
+    called: Arc<AtomicBool>,
     listener: Option<UnixListener>,
     pipe: Option<(pipe::Sender, pipe::Receiver)>,
     datagrams: Option<UdpSocket>,
     clients: BTreeMap<usize, Client>,
+    /// Who is told what comes by pipe, by datagram, and by another thread.
+    audience: Vec<usize>,
     /// Who goes on without an event.
     again: BTreeSet<Token>,
     book: SharedBook,
@@ -67,10 +72,12 @@ impl Bare {
             events: Events::with_capacity(2), // it grows
             trigger,
             waker,
+            called: Arc::default(),
             listener: None,
             pipe: None,
             datagrams: None,
             clients: BTreeMap::new(),
+            audience: Vec::new(),
             again: BTreeSet::new(),
             book: book.clone(),
         })
@@ -83,20 +90,37 @@ impl Bare {
         Ok(())
     }
 
-    /// Watches a pipe, and what comes by datagram.
+    /// Watches a pipe, and what comes by datagram. Those who are here now will be told of it.
     pub fn watch_more(&mut self) -> io::Result<()> {
         let registry = self.poll.registry();
         let (sender, mut receiver) = pipe::new()?;
         registry.register_with(&mut receiver, PIPE, Interest::READABLE, self.trigger)?;
+        match self.bind_datagrams() {
+            Ok(datagrams) => self.datagrams = Some(datagrams),
+            Err(error) => {
+                registry.deregister(&mut receiver)?;
+                return Err(error);
+            }
+        }
         self.pipe = Some((sender, receiver));
-        let mut datagrams = UdpSocket::bind(([127, 0, 0, 1], 0).into())?;
-        registry.register_with(&mut datagrams, DATAGRAMS, Interest::READABLE, self.trigger)?;
-        self.datagrams = Some(datagrams);
+        self.audience = self.clients.keys().copied().collect();
         Ok(())
     }
 
-    pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
+    fn bind_datagrams(&self) -> io::Result<UdpSocket> {
+        let mut datagrams = UdpSocket::bind(([127, 0, 0, 1], 0).into())?;
+        let registry = self.poll.registry();
+        registry.register_with(&mut datagrams, DATAGRAMS, Interest::READABLE, self.trigger)?;
+        Ok(datagrams)
+    }
+
+    /// Calls the loop, from wherever.
+    pub fn caller(&self) -> impl FnOnce() -> io::Result<()> + Send + use<> {
+        let (waker, called) = (Arc::clone(&self.waker), Arc::clone(&self.called));
+        move || {
+            called.store(true, Ordering::Release);
+            waker.wake()
+        }
     }
 
     /// Where datagrams are sent to.
@@ -126,16 +150,26 @@ impl Bare {
         for event in &self.events {
             *told.entry(event.token()).or_default() |= event.is_read_closed() || event.is_error();
         }
+        let mut result = Ok(());
         for (token, to_the_end) in told {
-            match token {
-                LISTENER => self.accept()?,
-                WAKER => self.say_to_all(b"Woken."),
-                PIPE => self.read_pipe()?,
-                DATAGRAMS => self.read_datagrams()?,
-                Token(number) => self.serve(number, to_the_end),
-            }
+            // One that fails costs nobody else an event.
+            result = result.and(match token {
+                LISTENER => self.accept(),
+                WAKER => {
+                    if self.called.swap(false, Ordering::Acquire) {
+                        self.tell(b"Woken.");
+                    }
+                    Ok(())
+                }
+                PIPE => self.read_pipe(),
+                DATAGRAMS => self.read_datagrams(),
+                Token(number) => {
+                    self.serve(number, to_the_end);
+                    Ok(())
+                }
+            });
         }
-        Ok(())
+        result
     }
 
     /// It has its turn without an event.
@@ -201,7 +235,7 @@ impl Bare {
         let (mut first, mut second) = ([0; 1], [0; 8]);
         let mut pieces = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
         match receiver.read_vectored(&mut pieces) {
-            Ok(_) => self.say_to_all(b"Piped."),
+            Ok(_) => self.tell(b"Piped."),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => self.go_on_with(PIPE),
         }
@@ -215,7 +249,7 @@ impl Bare {
         match datagrams.recv_from(&mut [0; 64]) {
             Ok((_, from)) => {
                 let _ = datagrams.send_to(b"pong", from); // it may be lost anyway
-                self.say_to_all(b"Datagram.");
+                self.tell(b"Datagram.");
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => self.go_on_with(DATAGRAMS),
@@ -225,9 +259,8 @@ impl Bare {
         armed.inspect_err(|_| self.go_on_with(DATAGRAMS))
     }
 
-    fn say_to_all(&mut self, what: &[u8]) {
-        let numbers: Vec<usize> = self.clients.keys().copied().collect();
-        for number in numbers {
+    fn tell(&mut self, what: &[u8]) {
+        for &number in &self.audience {
             if let Some(client) = self.clients.get_mut(&number) {
                 client.unsent.extend_from_slice(what);
                 self.again.insert(Token(number));

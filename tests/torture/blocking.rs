@@ -12,7 +12,7 @@ use reactor::event_loop::{Limits, converse};
 
 use crate::calls::Call;
 use crate::kernel::{self, Label};
-use crate::zen::{SharedBook, Zen};
+use crate::zen::{Kind, Reason, SharedBook, Zen};
 
 pub struct Blocking {
     listener: UnixListener,
@@ -38,6 +38,16 @@ impl Blocking {
             kernel.accepted - 1
         });
         let protocol = Zen::accepted(&self.book, number);
-        kernel::armed(|| converse(stream, protocol, &self.limits)).map(drop)
+        let result = kernel::armed(|| converse(stream, protocol, &self.limits));
+        if let Err(error) = &result {
+            let mut book = self.book.borrow_mut();
+            let story = book.stories.entry(Label::Accepted(number)).or_default();
+            if story.id.is_none() {
+                // It could not even begin, so its protocol was told nothing; the program is.
+                let (text, errno) = (error.to_string(), reactor::errno(error));
+                story.reason = Some(Reason { text, kind: Kind::Io, errno });
+            }
+        }
+        result.map(drop)
     }
 }

@@ -540,7 +540,9 @@ interposed! {
     fn poll(entries: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int, _real => {
         // SAFETY: the loop's entries are valid.
         let entries = unsafe { slice::from_raw_parts_mut(entries, count as usize) };
-        wait(Call::poll, -1, millis(timeout), &mut OfPoll(entries)) as c_int
+        // Where there is a ring, it is asked about what the ring has told.
+        let ring = kernel::with(|kernel| kernel.rings.keys().next().copied());
+        wait(Call::poll, ring.unwrap_or(-1), millis(timeout), &mut OfPoll(entries)) as c_int
     };
     fn ppoll(
         entries: *mut libc::pollfd,

@@ -37,6 +37,8 @@ pub struct Entry {
     pub detail: i64,
     /// Whether that descriptor is a connection.
     pub is_connection: bool,
+    /// Whether it is allowed to block.
+    pub may_block: bool,
     /// What it returned, or the negative errno; [`UNFINISHED`] while it is being made.
     pub result: i64,
 }
@@ -210,7 +212,8 @@ impl Kernel {
     /// Notes a call that is about to be made, and says what becomes of it.
     pub fn enter(&mut self, call: Call, fd: RawFd, detail: i64) -> (usize, Option<Outcome>) {
         let is_connection = self.labels.contains_key(&fd);
-        let (index, entry) = (self.log.len(), Entry { call, fd, detail, is_connection, result: UNFINISHED });
+        let (index, may_block) = (self.log.len(), self.may_block);
+        let entry = Entry { call, fd, detail, is_connection, may_block, result: UNFINISHED };
         self.log.push(entry);
         self.calls_in_turn += 1;
         if self.calls_in_turn == ENDLESS {

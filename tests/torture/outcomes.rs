@@ -162,6 +162,15 @@ fn of_a_connection(entry: &Entry) -> bool {
     entry.is_connection
 }
 
+/// A poll of what a ring has told: that was ready before, so whoever looks now sees it.
+fn is_about_news(entry: &Entry) -> bool {
+    entry.detail == AT_ONCE && entry.fd >= 0
+}
+
+fn is_nonblocking(entry: &Entry) -> bool {
+    !entry.may_block
+}
+
 /// The legal outcomes of `call`, besides success. Empty means: it cannot fail where the loop makes it; the comment says why.
 pub fn rows(call: Call) -> &'static [Row] {
     match call {
@@ -259,8 +268,9 @@ pub fn rows(call: Call) -> &'static [Row] {
                 .where_(|entry| entry.detail == FINITE),
             survives(Silence, "zero indicates that the system call timed out")
                 .once()
-                .where_(|entry| entry.detail == AT_ONCE),
-            survives(OneOfThem, "what became ready after the first was looked at is told by the next call"),
+                .where_(|entry| entry.detail == AT_ONCE && !is_about_news(entry)),
+            survives(OneOfThem, "what became ready after the first was looked at is told by the next call")
+                .where_(|entry| !is_about_news(entry)),
             survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
             survives(AllWritable, "select(2), BUGS, likewise for writing"),
         ],
@@ -447,7 +457,10 @@ pub fn rows(call: Call) -> &'static [Row] {
             .where_(of_a_connection),
         ],
         Call::send | Call::sendmsg => table![
-            survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block"),
+            survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block")
+                .where_(is_nonblocking),
+            ends(Fails(libc::EAGAIN), "socket(7), SO_SNDTIMEO: the timeout has been reached")
+                .where_(|entry| entry.may_block),
             survives(OneByte, "return the number of bytes sent; epoll(7): fewer than asked means it is full")
                 .where_(is_divisible),
             survives(Half, "return the number of bytes sent, likewise").where_(is_divisible),
@@ -479,7 +492,10 @@ pub fn rows(call: Call) -> &'static [Row] {
             ends(Fails(libc::ENFILE), "system-wide limit on the total number of open files"),
         ],
         Call::sendfile => table![
-            survives(NotYet(libc::EAGAIN), "nonblocking I/O and the write would block"),
+            survives(NotYet(libc::EAGAIN), "nonblocking I/O and the write would block")
+                .where_(is_nonblocking),
+            ends(Fails(libc::EAGAIN), "socket(7), SO_SNDTIMEO: the timeout has been reached")
+                .where_(|entry| entry.may_block),
             survives(OneByte, "may write fewer bytes than requested; the caller should be prepared to retry")
                 .where_(is_divisible),
             survives(Half, "may write fewer bytes than requested, likewise").where_(is_divisible),

@@ -177,6 +177,9 @@ fn is_excused(party: &Party, hits: &[&Hit], record: &Record) -> bool {
     };
     hits.iter().filter(|hit| hit.then == Then::Ends).any(|hit| {
         let gone = matches!(hit.errno(), Some(libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN));
+        // Where a thread blocks: the kernel has waited for as long as it was told to.
+        let in_vain = matches!(hit.call, Call::send | Call::sendmsg | Call::sendfile)
+            && hit.errno() == Some(libc::EAGAIN);
         match reason.kind {
             // One that could not even begin says what was attempted.
             Kind::Io => {
@@ -184,7 +187,8 @@ fn is_excused(party: &Party, hits: &[&Hit], record: &Record) -> bool {
                     reason.text.contains(word_for(hit)) || reason.text.starts_with("cannot connect to ");
                 named && reason.errno == hit.errno()
             }
-            Kind::Gone => gone,
+            Kind::Gone => gone || in_vain,
+            Kind::TimedOut => in_vain,
             _ => false,
         }
     })

@@ -84,10 +84,10 @@ scenarios! {
     calling_nobody: tcp, Own(0) ends as "Connection refused";
     a_path_that_was_left_behind: Settings::default;
     exclusive_listener: Settings::default;
-    layer_1_by_edge: bare_by_edge;
-    layer_1_by_level: bare_by_level;
-    layer_1_by_one_shot: bare_by_one_shot;
-    nobodys_loop: blocking;
+    layer_1_by_edge: bare_by_edge, Accepted(2) ends as "Broken pipe";
+    layer_1_by_level: bare_by_level, Accepted(2) ends as "Broken pipe";
+    layer_1_by_one_shot: bare_by_one_shot, Accepted(2) ends as "Broken pipe";
+    nobodys_loop: blocking, Accepted(1) ends as "15 bytes of a request", Accepted(4) ends as "aborted";
 }
 
 fn tcp() -> Settings {
@@ -544,10 +544,10 @@ fn send_datagram(stage: &mut Stage) {
 
 /// From another thread, while the loop waits.
 fn wake(stage: &mut Stage) {
-    let waker = stage.bare().waker();
+    let call = stage.bare().caller();
     stage.turn(); // nothing is left that could end the wait in its place
     stage.during_the_next_wait(Box::new(move || {
-        let thread = thread::spawn(move || kernel::armed(|| drop(waker.wake())));
+        let thread = thread::spawn(move || kernel::armed(|| drop(call())));
         thread.join().expect("waking does not panic");
         false
     }));

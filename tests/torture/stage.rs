@@ -154,9 +154,12 @@ impl Stage {
         stage
     }
 
-    /// What is open now may stay open.
+    /// What is open now may stay open, unless it is a connection.
     pub fn note_rest(&mut self) {
-        self.at_rest = kernel::with(|kernel| kernel.open.clone());
+        self.at_rest = kernel::with(|kernel| {
+            let open = kernel.open.iter().filter(|(fd, _)| !kernel.labels.contains_key(*fd));
+            open.map(|(&fd, &by)| (fd, by)).collect()
+        });
     }
 
     /// Does what may fail once, because a fault is allowed to be told; without it, it must work.
@@ -637,7 +640,10 @@ impl Stage {
         kernel::with(|kernel| kernel.dropping = true);
         let engine = self.engine.take();
         let is_loop = matches!(engine, Some(Engine::EventLoop(_)));
-        kernel::armed(|| drop(engine));
+        match engine {
+            Some(Engine::Blocking(blocking)) => drop(blocking), // the listener is the program's
+            engine => kernel::armed(|| drop(engine)),
+        }
         let open = kernel::with(|kernel| kernel.open.clone());
         if !open.is_empty() {
             self.complain(format!("the loop is gone and left descriptors open: {open:?}"));

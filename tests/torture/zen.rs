@@ -69,6 +69,7 @@ pub enum Kind {
     /// Reset by the peer, or gone before everything was sent to it.
     Gone,
     Io,
+    TimedOut,
     Other,
 }
 
@@ -84,6 +85,7 @@ impl Reason {
             CloseReason::Finished => (Kind::Finished, None),
             CloseReason::Reset | CloseReason::Unsent(_) => (Kind::Gone, None),
             CloseReason::Io(error) => (Kind::Io, reactor::errno(error)),
+            CloseReason::TimedOut(_) => (Kind::TimedOut, None),
             _ => (Kind::Other, None),
         };
         Reason { text: reason.to_string(), kind, errno }
