@@ -10,6 +10,7 @@ use reactor::event::Event;
 use reactor::event_loop::{ConnectionId, Source, SourceContext};
 
 use crate::kernel;
+use crate::traced;
 use crate::zen;
 
 /// How a client heard that its connection is over.
@@ -120,7 +121,7 @@ impl Source<&'static [u8]> for Listening {
     }
 
     fn ready(&mut self, _: &Event, cx: &mut SourceContext<'_, &'static [u8]>) -> io::Result<()> {
-        match kernel::unseen(|| self.stream.read(&mut [0; 64])) {
+        match kernel::unseen(|| traced::hidden(|| self.stream.read(&mut [0; 64]))) {
             Ok(0) => cx.remove(),
             Ok(_) => drop(cx.send(self.connection, b"Source.")),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

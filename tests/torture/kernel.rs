@@ -439,16 +439,9 @@ pub fn rows_at(entry: Entry) -> impl Iterator<Item = &'static Row> {
 /// So that a few kilobytes fill it.
 fn shrink_buffer(fd: RawFd) {
     let size: libc::c_int = 4096;
+    let (value, length) = ((&raw const size).cast(), size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: `size` is readable for its length.
-    unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUF,
-            (&raw const size).cast(),
-            size_of::<libc::c_int>() as u32,
-        )
-    };
+    traced::hidden(|| unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, value, length) });
 }
 
 fn write_counter(fd: RawFd) {

@@ -65,10 +65,9 @@ use reactor::Backend;
 
 use calls::{Call, MADE_BY_CRATES, MADE_BY_THE_REACTOR, MADE_BY_THE_STANDARD_LIBRARY};
 use campaign::{Campaign, Tally};
-use engine::Kind;
 use exceptions::EXCEPTIONS;
 use run::Platform;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::Scenario;
 use stage::Scratch;
 
 /// Every backend there is, epoll on a kernel of before 5.11, and none.
@@ -77,21 +76,8 @@ fn platforms() -> Vec<Platform> {
     let mut platforms: Vec<Platform> =
         backends.map(|&backend| Platform { name: backend.name(), backend, lacks: &[] }).collect();
     platforms.push(Platform { name: "epoll-of-5.10", backend: Backend::Epoll, lacks: &[Call::epoll_pwait2] });
-    platforms.push(Platform { name: NOBODY, backend: Backend::Auto, lacks: &[] });
+    platforms.push(Platform { name: "blocking", backend: Backend::Auto, lacks: &[] });
     platforms
-}
-
-/// Where nobody waits but a blocking thread: no backend is asked.
-const NOBODY: &str = "blocking";
-
-/// Whether a scenario is for this platform.
-fn is_played(scenario: &Scenario, platform: &Platform) -> bool {
-    ((scenario.settings)().engine == Kind::Blocking) == (platform.name == NOBODY)
-}
-
-fn scenarios_of(platform: &Platform) -> impl Iterator<Item = &'static Scenario> + use<> {
-    let platform = *platform;
-    SCENARIOS.iter().filter(move |scenario| is_played(scenario, &platform))
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -114,7 +100,7 @@ fn parse(job: &str) -> Option<(Platform, &'static Scenario, &str)> {
     let mut parts = job.splitn(3, '/');
     let (platform, scenario) = (parts.next()?, parts.next()?);
     let platform = platforms().into_iter().find(|known| known.name == platform)?;
-    let scenario = scenarios_of(&platform).find(|known| known.name == scenario)?;
+    let scenario = platform.scenarios().find(|known| known.name == scenario)?;
     Some((platform, scenario, parts.next().unwrap_or_default()))
 }
 
@@ -165,7 +151,7 @@ fn supervise(arguments: &[String]) -> io::Result<ExitCode> {
     let jobs: Vec<String> = platforms()
         .iter()
         .flat_map(|platform| {
-            scenarios_of(platform).map(|scenario| format!("{}/{}", platform.name, scenario.name))
+            platform.scenarios().map(|scenario| format!("{}/{}", platform.name, scenario.name))
         })
         .filter(|job| wanted(job))
         .collect();
@@ -218,13 +204,9 @@ fn check_the_harness() -> io::Result<Vec<String>> {
     let mut wrong: Vec<String> =
         unneeded.map(|call| format!("the reactor does not call {} any more", call.name())).collect();
     let scratch = Rc::new(Scratch::new()?);
-    for platform in platforms().into_iter().filter(|platform| platform.name != NOBODY) {
-        wrong.extend(canaries::silent(platform, &scratch));
-        if platform.backend == Backend::IoUring {
-            println!(
-                "skipped: what the ring's crate calls by itself is not noted, so nobody compared it with strace"
-            );
-            continue;
+    for platform in platforms() {
+        if !platform.is_blocking() {
+            wrong.extend(canaries::silent(platform, &scratch));
         }
         match traced::unseen(platform, scratch.folder())? {
             Some(unseen) => wrong.extend(unseen),

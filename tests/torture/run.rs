@@ -8,9 +8,10 @@ use reactor::Backend;
 
 use crate::calls::Call;
 use crate::clients::End;
+use crate::engine;
 use crate::kernel::{self, Entry, Fault, Hit, Label};
 use crate::outcomes::{Outcome, Then};
-use crate::scenarios::Scenario;
+use crate::scenarios::{SCENARIOS, Scenario};
 use crate::stage::{MORE_TURNS, Scratch, Stage, UNDER_FAULT};
 use crate::zen::{Kind, Reason};
 
@@ -21,6 +22,19 @@ pub struct Platform {
     pub backend: Backend,
     /// Calls that this kernel is too old for.
     pub lacks: &'static [Call],
+}
+
+impl Platform {
+    /// Nobody waits but a thread in a blocking call: no backend is asked.
+    pub fn is_blocking(&self) -> bool {
+        self.backend == Backend::Auto
+    }
+
+    /// What is played here.
+    pub fn scenarios(self) -> impl Iterator<Item = &'static Scenario> {
+        let is_blocking = |scenario: &Scenario| (scenario.settings)().engine == engine::Kind::Blocking;
+        SCENARIOS.iter().filter(move |scenario| is_blocking(scenario) == self.is_blocking())
+    }
 }
 
 /// One conversation, seen from both sides.

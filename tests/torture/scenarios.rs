@@ -522,7 +522,8 @@ fn layer_1(stage: &mut Stage) {
         return;
     }
     stage.note_rest();
-    let news: [(&[u8], fn(&mut Stage)); 3] = [
+    type Cause = fn(&mut Stage);
+    let news: [(&[u8], Cause); 3] = [
         (b"Piped.", |stage| stage.bare().write_into_pipe()),
         (b"Datagram.", send_datagram),
         (b"Woken.", wake),

@@ -10,7 +10,6 @@ use std::{env, fs, io};
 
 use crate::calls::Call;
 use crate::run::{Platform, play};
-use crate::scenarios::SCENARIOS;
 use crate::stage::Scratch;
 
 static MARKING: AtomicBool = AtomicBool::new(false);
@@ -57,14 +56,14 @@ const ONE_TO_ONE: &[(Call, &str)] = &[
     (Call::close, "close"),
     (Call::open, "openat"),
     (Call::unlink, "unlink"),
+    (Call::io_uring_setup, "io_uring_setup"),
+    (Call::io_uring_register, "io_uring_register"),
 ];
 
 /// What else may be seen: calls that the interposer looks ahead of or makes in place of others, signals, memory, locks.
 const BESIDES: &[&str] = &[
     "accept4",
-    "io_uring_setup",
     "io_uring_enter",
-    "io_uring_register",
     "poll",
     "ppoll",
     "pselect6",
@@ -105,8 +104,7 @@ const BESIDES: &[&str] = &[
 pub fn play_everything(platform: Platform) -> io::Result<()> {
     let scratch = Rc::new(Scratch::new()?);
     let mut noted = BTreeMap::new();
-    // Small buffers are made by the interposer, with calls of its own.
-    for scenario in SCENARIOS.iter().filter(|scenario| !(scenario.settings)().small_buffers) {
+    for scenario in platform.scenarios() {
         MARKING.store(true, Ordering::Relaxed);
         let record = play(scenario, platform, &scratch, Vec::new(), None);
         MARKING.store(false, Ordering::Relaxed);
