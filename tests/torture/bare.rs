@@ -22,6 +22,7 @@ const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 const PIPE: Token = Token(2);
 const DATAGRAMS: Token = Token(3);
+const PIPE_SENDER: Token = Token(4);
 /// Clients have the numbers from here on.
 const FIRST: usize = 16;
 
@@ -128,11 +129,9 @@ impl Bare {
         self.datagrams.as_ref().and_then(|datagrams| datagrams.local_addr().ok())
     }
 
-    /// Writes into the pipe; not as the loop, but as whoever has the other end.
+    /// Has it write into its own pipe.
     pub fn write_into_pipe(&mut self) {
-        if let Some((sender, _)) = &mut self.pipe {
-            let _ = sender.write(b"!"); // a byte fits
-        }
+        self.go_on_with(PIPE_SENDER);
     }
 
     pub fn connections(&self) -> usize {
@@ -162,6 +161,10 @@ impl Bare {
                     Ok(())
                 }
                 PIPE => self.read_pipe(),
+                PIPE_SENDER => {
+                    self.write_pipe();
+                    Ok(())
+                }
                 DATAGRAMS => self.read_datagrams(),
                 Token(number) => {
                     self.serve(number, to_the_end);
@@ -228,6 +231,14 @@ impl Bare {
     /// An edge costs nothing while it is silent: it is asked for in both directions, for good.
     fn wanted(&self, interest: Interest) -> Interest {
         if self.trigger == Trigger::Edge { Interest::READABLE | Interest::WRITABLE } else { interest }
+    }
+
+    fn write_pipe(&mut self) {
+        let Some((sender, _)) = &mut self.pipe else { return };
+        let (pieces, nothing) = (IoSlice::new(b"!"), IoSlice::new(b""));
+        if sender.write_vectored(&[pieces, nothing]).is_err() {
+            self.go_on_with(PIPE_SENDER); // a byte fits, if not now
+        }
     }
 
     fn read_pipe(&mut self) -> io::Result<()> {

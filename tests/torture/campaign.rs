@@ -1,6 +1,7 @@
 //! One scenario on one platform: played as it is, then once for every call in it and every outcome of that call, failing once,
 //! and again failing from there on.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -39,6 +40,8 @@ impl fmt::Display for Injection {
 #[derive(Default)]
 pub struct Tally {
     pub calls: usize,
+    /// Which they are, by name.
+    pub made: BTreeSet<String>,
     pub runs: usize,
     /// Runs that were made again, because they did not begin as they should.
     pub again: usize,
@@ -82,6 +85,7 @@ impl<'a> Campaign<'a> {
         tally.wrong.extend(judge(&baseline, &baseline));
         tally.wrong.extend(scenario.unlike_itself(&baseline.parties));
         tally.calls = baseline.log.len();
+        tally.made = baseline.log.iter().map(|entry| entry.call.name().to_owned()).collect();
         let log = baseline.log.clone().into();
         Ok(Campaign { scenario, platform, scratch, baseline, log, tally })
     }

@@ -31,6 +31,12 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
+/// Calls that no scenario makes, and why.
+pub const NEVER_MADE: &[(Call, &str)] = &[(
+    Call::io_uring_register,
+    "only a ring that two threads wait in asks for it, one after the other; all that is played here waits in one",
+)];
+
 /// The exception that covers a complaint.
 pub fn covering(complaint: &str, hits: &[Hit]) -> Option<usize> {
     EXCEPTIONS.iter().position(|exception| {

@@ -55,6 +55,7 @@ mod stage;
 mod traced;
 mod zen;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
@@ -65,7 +66,7 @@ use reactor::Backend;
 
 use calls::{Call, MADE_BY_CRATES, MADE_BY_THE_REACTOR, MADE_BY_THE_STANDARD_LIBRARY};
 use campaign::{Campaign, Tally};
-use exceptions::EXCEPTIONS;
+use exceptions::{EXCEPTIONS, NEVER_MADE};
 use run::Platform;
 use scenarios::Scenario;
 use stage::Scratch;
@@ -111,8 +112,11 @@ fn work(job: &str) -> io::Result<ExitCode> {
     let (platform, scenario, _) = parse(job).expect("a job's name");
     let mut campaign = Campaign::new(scenario, platform)?;
     campaign.run(env::var_os("TORTURE_PAIRS").is_some());
-    let Tally { calls, runs, again, exceptions, detour, idle, wrong } = &campaign.tally;
+    let Tally { calls, made, runs, again, exceptions, detour, idle, wrong } = &campaign.tally;
     println!("calls {calls}\nruns {runs}\nagain {again}\ndetour {detour}\nidle {idle}");
+    for call in made {
+        println!("made {call}");
+    }
     for count in exceptions {
         println!("exception {count}");
     }
@@ -173,6 +177,7 @@ fn supervise(arguments: &[String]) -> io::Result<ExitCode> {
     let mut report = report.into_inner().expect("nobody panics with it");
     if filters.is_empty() {
         report.look_for_idle_exceptions();
+        report.look_for_calls_not_made();
     }
     report.print();
     Ok(if report.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -245,6 +250,7 @@ impl Tally {
             let number = value.parse().unwrap_or(0);
             match key {
                 "calls" => tally.calls = number,
+                "made" => drop(tally.made.insert(value.to_owned())),
                 "runs" => tally.runs = number,
                 "again" => tally.again = number,
                 "detour" => tally.detour = number,
@@ -264,6 +270,8 @@ impl Tally {
 struct Report {
     /// By platform: its name, scenarios, calls, runs.
     platforms: Vec<(String, usize, usize, usize)>,
+    /// The names of all calls that were made.
+    made: BTreeSet<String>,
     again: usize,
     exceptions: [usize; EXCEPTIONS.len()],
     detour: (usize, String),
@@ -282,6 +290,7 @@ impl Report {
                 (*scenarios, *calls, *runs) = (*scenarios + 1, *calls + tally.calls, *runs + tally.runs);
             }
         }
+        self.made.extend(tally.made);
         self.again += tally.again;
         for (sum, count) in self.exceptions.iter_mut().zip(tally.exceptions) {
             *sum += count;
@@ -293,6 +302,20 @@ impl Report {
             self.idle = (tally.idle, job.to_owned());
         }
         self.wrong.extend(tally.wrong);
+    }
+
+    /// A call that no scenario makes was never made to fail, unless it is known why.
+    fn look_for_calls_not_made(&mut self) {
+        for call in Call::ALL {
+            let why = NEVER_MADE.iter().find(|(never, _)| never == call);
+            match (self.made.contains(call.name()), why) {
+                (true, Some(_)) => {
+                    self.wrong.push(format!("{} is made, and listed as never made", call.name()));
+                }
+                (false, None) => self.wrong.push(format!("no scenario makes {}", call.name())),
+                _ => {}
+            }
+        }
     }
 
     /// What nobody needs any more is no exception.
