@@ -65,7 +65,7 @@ fn all_agree(service: Service, text: impl Strategy<Value = Vec<Vec<u8>>>) {
     // Unless the environment variable PROPTEST_CASES says how many.
     let usual = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { CASES };
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 200, ..usual };
+    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 100, ..usual };
     let outcome = TestRunner::new(config).run(&scripts(service, text), |script| {
         let dissenters = field.dissenters(&script);
         match dissenters.is_empty() {
