@@ -4,7 +4,7 @@ api() {
     cargo +nightly --version || skip "there is no nightly compiler"
     cargo_tool public-api
     local now="$kept/public-api.txt" listed=reactor/public-api.txt
-    export CARGO_TARGET_DIR="$kept/api"
+    export CARGO_TARGET_DIR="$kept/nightly"
     # Of the traits that types have without saying so, two are the compiler's own affair.
     run cargo +nightly public-api --package zen-reactor --all-features --omit blanket-impls |
         grep -vE '^impl.* core::marker::(Freeze|UnsafeUnpin) for ' >"$now"

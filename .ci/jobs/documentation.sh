@@ -8,7 +8,7 @@ documentation() {
 document_as_docs_rs() {
     cargo +nightly --version || skip "there is no nightly compiler"
     local page
-    export CARGO_TARGET_DIR="$kept/docs" RUSTDOCFLAGS="-D warnings --cfg docsrs"
+    export CARGO_TARGET_DIR="$kept/nightly" RUSTDOCFLAGS="-D warnings --cfg docsrs"
     run cargo +nightly doc --locked --no-deps -p zen-reactor --all-features
     page="$CARGO_TARGET_DIR/doc/reactor/event_loop/struct.Reactor.html"
     if ! grep -q 'Available on <strong>crate feature <code>signal-hook</code></strong> only' "$page"; then

@@ -34,6 +34,7 @@ unpack_debian_rust() {
             "libstd-rust-web-$(oldest_rust)=$version" 2>"$scratch/download.log" |
             sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p'
     ) || return 1
+    rm -rf "$scratch/rust"
     mkdir "$scratch/rust"
     # shellcheck disable=SC2086 # one word for each package
     (cd "$scratch/rust" && apt-get download -qq $packages 2>>"$scratch/download.log") || return 1

@@ -70,6 +70,32 @@ fn a_ring_in_distress_loses_nothing() {
     }
 }
 
+/// What one question costs with a ring: one call to wait for it, one to receive it, one to answer.
+#[test]
+fn a_ring_is_entered_once_for_each_wait() {
+    const QUESTIONS: usize = 300;
+    if !is_installed("strace") || !zen_tests::is_available("io-uring") {
+        return;
+    }
+    let record = TemporaryPath::new();
+    let calls = format!("trace={WAITS},?epoll_ctl,recvfrom,sendto");
+    let server =
+        Server::traced(&["-f", "-q", "-o", record.text(), "-e", &calls], &["--backend", "io-uring", "-q"]);
+    let mut client = server.connect();
+    for _ in 0..QUESTIONS {
+        assert_eq!(client.ask(APHORISMS[2].0), APHORISMS[2].1);
+    }
+    drop((client, server));
+    let record = std::fs::read_to_string(record).expect("strace wrote it");
+    let count = |call: &str| record.lines().filter(|line| line.contains(&format!(" {call}("))).count();
+    for call in ["io_uring_enter", "recvfrom", "sendto"] {
+        let times = count(call);
+        assert!((QUESTIONS..QUESTIONS + 20).contains(&times), "{times} times {call}");
+    }
+    let others = ["ppoll", "poll", "epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl"].map(count);
+    assert!(others.iter().sum::<usize>() < 10, "{others:?}");
+}
+
 /// Where the kernel or a sandbox forbids rings, who asks for one is told so and what to do, and nobody else notices.
 #[test]
 fn programs_say_where_io_uring_is_forbidden() {

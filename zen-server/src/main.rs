@@ -8,6 +8,7 @@ mod listening;
 mod models;
 mod options;
 mod signals;
+mod system;
 
 use std::env;
 use std::fs::OpenOptions;

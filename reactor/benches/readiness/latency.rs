@@ -17,8 +17,7 @@ use crate::shared::statistics::{median_and_spread, shuffle};
 use crate::shared::{machine, progress};
 
 pub fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
-    let cores = machine::cores()?;
-    let (last, first) = (cores[cores.len() - 1], cores[0]);
+    let (first, last) = (machine::cores()?[0], machine::last_core()?);
     for kinds in Kind::by_interface() {
         let reference = kinds[0];
         let title = format!(

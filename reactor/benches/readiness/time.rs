@@ -19,7 +19,7 @@ use crate::shared::statistics::{median_and_spread, shuffle};
 use crate::shared::{machine, progress};
 
 pub fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
-    machine::pin_to(machine::cores()?.pop().unwrap_or(0))?;
+    machine::pin_to(machine::last_core()?)?;
     for mut kinds in Kind::by_interface() {
         let reference = kinds[0];
         kinds.insert(1, reference);

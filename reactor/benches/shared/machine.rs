@@ -1,14 +1,22 @@
 //! The machine that is measured on: its processors and its limits.
 
 use std::io;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The processors this thread may run on. Most systems put their interrupts on the first, so the last is the quietest.
-pub fn cores() -> io::Result<Vec<usize>> {
+/// The processors this program may run on, as it was when first asked: before it was pinned. Most systems put their interrupts
+/// on the first, so the last is the quietest.
+pub fn cores() -> io::Result<&'static [usize]> {
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
     let allowed = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
+    Ok(CORES.get_or_init(|| (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect()))
+}
+
+/// The quietest of them.
+pub fn last_core() -> io::Result<usize> {
+    cores()?.last().copied().ok_or_else(|| io::Error::other("there is no processor to run on"))
 }
 
 /// Lets this thread, and those it will start, run on one processor only.

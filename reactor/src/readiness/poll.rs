@@ -97,8 +97,8 @@ impl Poll {
     /// held. After a timeout they are empty.
     ///
     /// A timeout is never cut short: it is rounded up to what the kernel counts (a nanosecond; a millisecond on Linux before
-    /// 5.11), and any length will do. When a wait filled `events`, their capacity doubles, so that a crowd of busy sources
-    /// cannot keep the quiet ones from being heard.
+    /// 5.11). (But after three years a wait may end without events, however long it was to be.) When a wait filled `events`,
+    /// their capacity doubles, so that a crowd of busy sources cannot keep the quiet ones from being heard.
     ///
     /// # Errors
     /// [`Interrupted`](std::io::ErrorKind::Interrupted) if a signal handler ran: call it again with what is left of the time.

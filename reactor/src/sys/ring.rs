@@ -101,9 +101,11 @@ impl Ring {
         Entrance { ring: self.ring.as_raw_fd(), queued: u32::try_from(queued).unwrap_or(u32::MAX) }
     }
 
-    /// Whether the kernel left some of its share of the work for the next call. (Always `false` where it need not be called.)
+    /// Whether there is something for the kernel to do that it does only when it is entered: to take what is queued, to do its
+    /// share of what happened (where that is left for this thread), to hand out completions that found no room.
     pub(crate) fn has_work(&mut self) -> bool {
-        self.ring.submission().taskrun()
+        let submission = self.ring.submission();
+        !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
     }
 
     /// Takes the next completion out of its queue.

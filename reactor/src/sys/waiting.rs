@@ -83,7 +83,8 @@ pub(crate) fn poll_answer(entry: &libc::pollfd) -> u32 {
     u32::from(entry.revents as u16)
 }
 
-/// ppoll(2), or poll(2) with milliseconds rounded up where that is missing: how many entries have something to tell.
+/// poll(2): how many entries have something to tell. Where milliseconds do not say the timeout it is ppoll(2), or rounded up
+/// where that is missing. (ppoll also tells how much time was left: an eighth of a microsecond that nobody asked for.)
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     #[cfg(all(test, loom))]
     if timeout.is_none() {
@@ -92,17 +93,25 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::R
             result => Some(result),
         });
     }
-    let (entries, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
-    #[cfg(has_ppoll)]
-    let ready = {
-        let limit = timeout.map(timespec);
-        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: `fds` is a valid slice of the length given, `limit` is null or outlives the call, a null mask means none.
-        unsafe { syscall!(ppoll(entries, count, limit, ptr::null()))? }
+    let millis = match timeout.map_or(Some(-1), whole_millis) {
+        Some(millis) => millis,
+        #[cfg(has_ppoll)]
+        None => return poll_precisely(fds, timeout.unwrap_or_default()),
+        #[cfg(not(has_ppoll))]
+        None => timeout.map_or(-1, to_millis),
     };
-    #[cfg(not(has_ppoll))]
     // SAFETY: `fds` is a valid slice of the length given.
-    let ready = unsafe { syscall!(poll(entries, count, timeout.map_or(-1, to_millis)))? };
+    let ready = unsafe { syscall!(poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, millis))? };
+    Ok(usize::try_from(ready).unwrap_or(0))
+}
+
+/// ppoll(2).
+#[cfg(has_ppoll)]
+fn poll_precisely(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<usize> {
+    let limit = timespec(timeout);
+    let (entries, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
+    // SAFETY: `fds` is a valid slice of the length given, `limit` outlives the call, a null mask means none.
+    let ready = unsafe { syscall!(ppoll(entries, count, &raw const limit, ptr::null()))? };
     Ok(usize::try_from(ready).unwrap_or(0))
 }
 
@@ -187,7 +196,6 @@ pub(crate) fn to_millis(duration: Duration) -> i32 {
 }
 
 /// A duration in milliseconds if they say it exactly, as they do of most timeouts, zero among them.
-#[cfg(any(has_epoll, test))]
 #[inline]
 #[allow(clippy::cast_possible_wrap)] // at most 999
 pub(crate) fn whole_millis(duration: Duration) -> Option<i32> {

@@ -114,13 +114,15 @@ fn the_reactor_reads_the_time_in_clock_rs() {
 
 #[test]
 fn operating_systems_are_listed_in_one_place() {
-    assert_kept(&rules::operating_systems(&Tree::read().under("reactor/")));
+    assert_kept(&rules::operating_systems(&Tree::read().files));
     let offence = "#[cfg(target_os = \"linux\")]\nfn f() {}";
     assert!(!rules::operating_systems(&planted("reactor/src/net/x.rs", offence)).is_empty());
     let offence = "fn f() { if cfg!(any(target_os = \"macos\")) {} }";
     assert!(!rules::operating_systems(&planted("reactor/src/sys/mod.rs", offence)).is_empty());
     assert!(!rules::operating_systems(&planted("reactor/src/readiness/backend/mod.rs", offence)).is_empty());
+    assert!(!rules::operating_systems(&planted("zen-client/src/main.rs", offence)).is_empty());
     assert_kept(&rules::operating_systems(&planted("reactor/build.rs", offence)));
+    assert_kept(&rules::operating_systems(&planted("zen-server/src/system.rs", offence)));
     assert_kept(&rules::operating_systems(&planted("reactor/src/net/x.rs", "#[cfg(has_epoll)]\nfn f() {}")));
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use reactor::net::Address;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, acceptfrom_with};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, acceptfrom_with};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, waitpid};
 use tracing::{info, warn};
 use zen_server::services::{Serve, Totals};
@@ -30,6 +30,7 @@ use super::hall::{Hall, address_of};
 use super::{Failure, Job, report_spread};
 use crate::listening::Door;
 use crate::signals::Signals;
+use crate::system::{CLOSED_ON_EXEC, WITHOUT_SIGPIPE, die_with_parent};
 
 /// How much longer than the grace children have before they are killed.
 const LAST_CALL: Duration = Duration::from_secs(2);
@@ -78,7 +79,7 @@ impl<'a> Family<'a> {
         live: impl FnOnce(&Arc<Hall<S>>, &OwnedFd),
     ) -> io::Result<()> {
         let kind = SocketType::SEQPACKET;
-        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, kind, CLOSED_ON_EXEC, None)?;
         let parent = getpid();
         if let Some(process) = fork()? {
             self.children.insert(number, Child { process, channel: ours, born: Instant::now(), guest });
@@ -104,7 +105,7 @@ impl<'a> Family<'a> {
         channel: OwnedFd,
         live: impl FnOnce(&Arc<Hall<S>>, &OwnedFd),
     ) -> io::Result<()> {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        die_with_parent()?;
         if getppid() != Some(parent) {
             return Ok(()); // it died before it could be asked about
         }
@@ -219,7 +220,7 @@ impl<'a> Family<'a> {
 
     /// Takes somebody in who is at a door, unless there are too many from there.
     pub fn accept(&self, door: usize) -> Option<(OwnedFd, Address)> {
-        match acceptfrom_with(&*self.doors[door], SocketFlags::CLOEXEC) {
+        match acceptfrom_with(&*self.doors[door], CLOSED_ON_EXEC) {
             Ok((stream, peer)) => {
                 let peer = address_of(peer);
                 let same = |child: &&Child| {
@@ -296,7 +297,7 @@ pub fn tell_parent(channel: &OwnedFd, totals: Totals) {
     for (bytes, count) in record.chunks_exact_mut(8).zip(counts) {
         bytes.copy_from_slice(&count.to_ne_bytes());
     }
-    while let Err(Errno::INTR) = rustix::net::send(channel, &record, SendFlags::NOSIGNAL) {}
+    while let Err(Errno::INTR) = rustix::net::send(channel, &record, WITHOUT_SIGPIPE) {}
 }
 
 fn read(record: &[u8; 32]) -> Totals {

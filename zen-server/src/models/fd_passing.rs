@@ -17,8 +17,7 @@ use std::sync::Arc;
 use reactor::net::Address;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg, sendmsg,
 };
 use tracing::warn;
 use zen_server::services::{Serve, Totals};
@@ -26,6 +25,7 @@ use zen_server::services::{Serve, Totals};
 use super::family::{Family, News, tell_parent};
 use super::hall::Hall;
 use super::{Failure, Job};
+use crate::system::{RECEIVED_CLOSED_ON_EXEC, WITHOUT_SIGPIPE};
 
 /// Serves with so many processes, and one that accepts for them.
 pub fn serve<S: Serve>(job: &Job<'_>) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ fn pass(channel: &OwnedFd, stream: &OwnedFd, peer: &Address) -> Result<(), Errno
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&stream)); // there is room for one
     loop {
-        match sendmsg(channel, &[IoSlice::new(peer.as_bytes())], &mut control, SendFlags::NOSIGNAL) {
+        match sendmsg(channel, &[IoSlice::new(peer.as_bytes())], &mut control, WITHOUT_SIGPIPE) {
             Err(Errno::INTR) => {}
             result => return result.map(drop),
         }
@@ -90,7 +90,7 @@ fn take(channel: &OwnedFd) -> Option<(OwnedFd, Address)> {
         let (mut space, mut text) = ([MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))], [0; 128]);
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut text)];
-        let message = match recvmsg(channel, &mut pieces, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        let message = match recvmsg(channel, &mut pieces, &mut control, RECEIVED_CLOSED_ON_EXEC) {
             Err(Errno::INTR) => continue,
             result => result.ok().filter(|message| message.bytes > 0)?,
         };

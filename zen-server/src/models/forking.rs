@@ -13,7 +13,9 @@ use rustix::process::Pid;
 pub fn fork() -> io::Result<Option<Pid>> {
     // Only the calling thread goes on in the child. A lock that another one holds (of the allocator, of the log) stays locked
     // there for ever, so a process with several threads may do next to nothing after a fork (fork(2), signal-safety(7)).
-    if fs::read_dir("/proc/self/task")?.count() != 1 {
+    let no_list =
+        |error| io::Error::other(format!("this system has no list of this process's threads: {error}"));
+    if fs::read_dir("/proc/self/task").map_err(no_list)?.count() != 1 {
         return Err(io::Error::other("a process with several threads must not be forked"));
     }
     // SAFETY: there is exactly one thread, the one that is here: nobody can start another between the look and the call. So

@@ -21,7 +21,7 @@ use std::time::Duration;
 use reactor::event_loop::{CloseReason, Context, Limits, Protocol, Timer, converse};
 use reactor::net::Address;
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, acceptfrom_with};
+use rustix::net::{Shutdown, acceptfrom_with};
 use tracing::{error, info, warn};
 use zen_server::events;
 use zen_server::services::{Serve, Settings, Totals};
@@ -29,6 +29,7 @@ use zen_server::services::{Serve, Settings, Totals};
 use super::{Failure, Job, family, report, report_spread, trace};
 use crate::listening::Door;
 use crate::signals::Signals;
+use crate::system::CLOSED_ON_EXEC;
 
 /// How long accepting pauses when the kernel has no descriptor or memory left, doubled up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -190,7 +191,7 @@ impl<S: Serve> Hall<S> {
         let mut pause = SHORTEST_PAUSE;
         loop {
             let step = trace::begin_if(self.trace);
-            match acceptfrom_with(door, SocketFlags::CLOEXEC) {
+            match acceptfrom_with(door, CLOSED_ON_EXEC) {
                 Ok((stream, peer)) => {
                     trace::step(step, "accept");
                     let peer = address_of(peer);

@@ -18,7 +18,6 @@ use listenfd::ListenFd;
 use reactor::event_loop::{Incoming, Reactor};
 use reactor::net::Address;
 use rustix::fs::{FileType, fstat};
-use rustix::net::sockopt::socket_acceptconn;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::info;
 use zen_server::services::Serve;
@@ -27,6 +26,7 @@ use super::hall::{Hall, address_of};
 use super::reactor::tell;
 use super::{Failure, Job};
 use crate::signals::Signals;
+use crate::system;
 
 /// How long a socket that is waited at may be without anybody.
 const IDLE: Duration = Duration::from_secs(8);
@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(8);
 /// Serves whoever is at the socket that this program was started with.
 pub fn serve<S: Serve>(job: &Job<'_>) -> Result<(), Failure> {
     let sockets = inherited().map_err(Failure::of("a socket from LISTEN_FDS"))?;
-    match socket_acceptconn(&sockets[0]) {
+    match system::listens(&sockets[0]) {
         Ok(true) => wait::<S>(job, sockets),
         Ok(false) => sockets.into_iter().try_for_each(|socket| nowait::<S>(job, socket)),
         Err(_) => Err(Failure::Refused(

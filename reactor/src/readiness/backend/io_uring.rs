@@ -71,6 +71,9 @@ struct State {
     leaving: usize,
 }
 
+/// The lock again, after a wait in the kernel, and what came of it.
+type Back<'a> = (MutexGuard<'a, State>, io::Result<u32>);
+
 // # New
 
 impl IoUring {
@@ -114,6 +117,26 @@ impl IoUring {
         let mut state = self.lock()?;
         note(&mut state.operations.slots, fd.as_raw_fd(), watch)?;
         state.interrupt()
+    }
+
+    /// Enters the kernel to wait there, without the lock.
+    fn enter<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        limit: Option<Duration>,
+    ) -> io::Result<Back<'a>> {
+        let entrance = state.operations.entrance();
+        (state.waiting, state.interrupted) = (true, false);
+        drop(state);
+        let result = entrance.enter(limit);
+        let mut state = self.lock()?;
+        state.waiting = false;
+        let result = state.operations.came_back(result);
+        state.operations.slots.set_fresh(true);
+        if state.leaving > 0 {
+            self.left.notify_all();
+        }
+        Ok((state, result))
     }
 
     /// Waits until the kernel has let go of what is held (quirk a). If it has no memory for that, not for ever: then it lets go
@@ -209,23 +232,17 @@ impl Selector for IoUring {
         state.operations.begin();
         loop {
             state.operations.hand_over()?;
-            let limit = if state.operations.news() > 0 { Some(Duration::ZERO) } else { deadline.left() };
-            let entrance = state.operations.entrance();
-            (state.waiting, state.interrupted) = (true, false);
-            drop(state);
-            let result = entrance.enter(limit);
-            state = self.lock()?;
-            state.waiting = false;
-            let result = state.operations.came_back(result);
-            state.operations.slots.set_fresh(true);
-            while state.operations.has_more() && state.operations.news() < ready.capacity() {
+            let has_news = state.operations.news() > 0;
+            let limit = if has_news { Some(Duration::ZERO) } else { deadline.left() };
+            let mut result = Ok(0);
+            if !has_news || state.operations.has_work() {
+                (state, result) = self.enter(state, limit)?;
+            }
+            while state.operations.has_work() && state.operations.news() < ready.capacity() {
                 let result = state.operations.enter(Some(Duration::ZERO)); // quirk c
                 if result.is_err() || state.operations.shortage().is_some() {
                     break; // the next round asks again
                 }
-            }
-            if state.leaving > 0 {
-                self.left.notify_all();
             }
             state.operations.report(ready);
             if !ready.is_empty() || deadline.is_over() {
@@ -392,7 +409,9 @@ mod tests {
                     });
                 });
                 theirs.write_all(b"simple").unwrap();
-                assert_eq!(wait(&ring, None), [1], "{trigger:?}");
+                let mut ready = Vec::with_capacity(8);
+                ring.wait(&mut ready, None).unwrap();
+                assert_eq!((ready.len(), ready[0].key(), ready[0].flags()), (1, 1, sys::IN), "{trigger:?}");
                 ours.read_exact(&mut [0; 6]).unwrap();
                 ring.deregister(ours.as_fd()).unwrap();
                 drop(ours);

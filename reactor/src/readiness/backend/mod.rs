@@ -68,7 +68,7 @@ pub(crate) trait Selector {
     }
 
     /// Replaces what `ready` held by what is ready now, at most its capacity; without events, waits for one, for `timeout`
-    /// at most (`None`: for ever; zero: not at all; as long as one likes). A timeout is `Ok` and no events; a signal is
+    /// at most (`None`: for ever; zero: not at all; three years are enough). A timeout is `Ok` and no events; a signal is
     /// `Interrupted`.
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 

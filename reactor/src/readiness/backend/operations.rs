@@ -76,8 +76,8 @@ impl Operations {
     pub(super) fn begin(&mut self) {
         self.slots.set_fresh(false);
         self.take();
-        let has_more = self.has_more();
-        self.slots.set_fresh(!has_more);
+        let has_work = self.has_work();
+        self.slots.set_fresh(!has_work);
     }
 
     // --------------------------------------------------------------------------------------------------- to the kernel
@@ -210,8 +210,8 @@ impl Operations {
         self.completed
     }
 
-    /// Whether the kernel has more to tell than it did when it was entered last.
-    pub(super) fn has_more(&mut self) -> bool {
+    /// Whether the kernel has something to do, and maybe to tell, for which it has to be entered.
+    pub(super) fn has_work(&mut self) -> bool {
         self.ring.has_work()
     }
 

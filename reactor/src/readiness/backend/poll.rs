@@ -12,7 +12,8 @@
 //!    goes on; its number may be registered again. Test: `a_descriptor_closed_without_deregistering_is_silenced`.
 //! c. The kernel does not see changes of the array while it waits: a registration from another thread interrupts the wait.
 //!    Test: `a_registration_from_another_thread_reaches_the_wait_in_progress`.
-//! d. `poll` counts milliseconds; `ppoll`, where there is one, nanoseconds. Test: `a_short_timeout_is_not_truncated`.
+//! d. `poll` counts milliseconds. Where those do not say it, `ppoll` is asked, if there is one: it counts nanoseconds.
+//!    Test: `a_short_timeout_is_not_truncated`.
 //! e. Not every system has a flag for a half-close (`POLLRDHUP`). Without it, that shows as readable, and a read says zero.
 
 use std::io;

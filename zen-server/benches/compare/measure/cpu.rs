@@ -25,7 +25,7 @@ struct Candidate {
 }
 
 pub fn measure(kinds: &[Kind], plan: &Plan, report: &mut Report) -> Result {
-    let core = machine::cores()?.pop().unwrap_or(0);
+    let core = machine::last_core()?;
     machine::pin_to(core)?;
     let reference = Server::start(Kind::REFERENCE, Some(core))?;
     let mut candidates = Vec::new();
