@@ -8,7 +8,7 @@ use std::{env, fs};
 const SYSTEM_CALLS: &str = "../../reactor/src/sys";
 
 /// What it makes on other systems only: there is no such thing here to be interposed.
-const ELSEWHERE: [&str; 6] = ["accept", "kevent", "kqueue", "pipe", "poll", "pread"];
+const ELSEWHERE: [&str; 5] = ["accept", "kevent", "kqueue", "pipe", "pread"];
 
 fn main() {
     println!("cargo::rerun-if-changed={SYSTEM_CALLS}");

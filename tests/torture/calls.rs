@@ -34,7 +34,7 @@ calls! {
     IORING_OP_POLL_ADD,
     IORING_OP_ASYNC_CANCEL,
     IORING_OP_TIMEOUT,
-    listen, lstat, mmap, open, pipe2, ppoll,
+    listen, lstat, mmap, open, pipe2, poll, ppoll,
     /// Through syscall(2).
     pselect6,
     read, readv, recv, recvfrom, recvmsg, send, sendfile, sendmsg, sendto, setsockopt, shutdown, socket, socketpair,

@@ -525,8 +525,12 @@ interposed! {
         })
     };
     fn epoll_wait(epoll: c_int, events: *mut libc::epoll_event, room: c_int, timeout: c_int) -> c_int, _real => {
-        let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-        wait(Call::epoll_wait, epoll, timeout, &mut OfEpoll { epoll, events, room }) as c_int
+        wait(Call::epoll_wait, epoll, millis(timeout), &mut OfEpoll { epoll, events, room }) as c_int
+    };
+    fn poll(entries: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int, _real => {
+        // SAFETY: the loop's entries are valid.
+        let entries = unsafe { slice::from_raw_parts_mut(entries, count as usize) };
+        wait(Call::poll, -1, millis(timeout), &mut OfPoll(entries)) as c_int
     };
     fn ppoll(
         entries: *mut libc::pollfd,
@@ -586,6 +590,11 @@ interposed! {
             real(number, a, b, c, d, e, f)
         }
     };
+}
+
+/// A negative timeout is none.
+fn millis(timeout: c_int) -> Option<Duration> {
+    u64::try_from(timeout).ok().map(Duration::from_millis)
 }
 
 /// # Safety

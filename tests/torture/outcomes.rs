@@ -251,7 +251,7 @@ pub fn rows(call: Call) -> &'static [Row] {
             )
             .where_(|_| can_inject()),
         ],
-        Call::ppoll => table![
+        Call::poll | Call::ppoll => table![
             survives(Fails(libc::EINTR), "a signal occurred before any requested event"),
             returns(Fails(libc::ENOMEM), "unable to allocate memory for kernel data structures"),
             // Asked for a look at this moment and answering "nothing" for ever, it would contradict the select(2) before it.
