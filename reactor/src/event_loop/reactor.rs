@@ -28,9 +28,9 @@ use super::spawner::Spawner;
 use super::timer::Timer;
 use crate::clock;
 use crate::error::Error;
-use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
+use crate::readiness::{Backend, Trigger};
 
 // A key has 56 bits of index and generation (see `ConnectionId`) and 8 that say what the index is of.
 pub(super) const CONNECTION: u64 = 0;
@@ -503,6 +503,12 @@ impl<P: Protocol + 'static> Reactor<P> {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.driver.selector.backend()
+    }
+
+    /// How connections are watched; see [`Builder::trigger`](super::Builder::trigger).
+    #[must_use]
+    pub fn trigger(&self) -> Trigger {
+        self.driver.trigger
     }
 
     /// What was counted so far.
