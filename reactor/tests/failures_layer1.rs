@@ -355,7 +355,9 @@ fn a_signal_during_a_wait_that_submits_is_told() {
 const WAITS: &[libc::c_long] = &[
     libc::SYS_pselect6,
     libc::SYS_ppoll,
-    #[cfg(target_arch = "x86_64")] // younger processors never had it
+    #[cfg(target_arch = "x86_64")] // younger processors never had these two
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
