@@ -36,16 +36,19 @@
 //! });
 //! ```
 
+use std::env;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::num::ParseIntError;
 use std::panic::{self, AssertUnwindSafe};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::event_loop::{Protocol, Reactor};
-use crate::sys::simulated::{self, Act, Choice, Choices, Kernel, PeerState, following};
+use crate::event_loop::{Protocol, Reactor, message_of};
+use crate::sys::simulated::{self, Act, Choice, Choices, Kernel, PeerState, following, unkind_among};
 
 /// The environment variable that repeats one run: `seed 7` or `choices 0,1,2`.
 const REPEAT: &str = "REACTOR_SIM";
@@ -70,10 +73,19 @@ impl Simulation {
     /// A client that connects to a simulated listener at `to`, sometime, and takes what it is sent.
     #[must_use]
     pub fn connect(&self, to: SocketAddr) -> Peer<'_> {
-        let number = ask(Kernel::new_peer);
-        let peer = Peer { number, simulation: PhantomData };
+        let peer = self.peer(None);
         peer.plan(Act::Connect(to));
         peer
+    }
+
+    /// A server at `at`, to whom the loop may connect. It serves one connection: for a second, ask for a second.
+    #[must_use]
+    pub fn serve(&self, at: SocketAddr) -> Peer<'_> {
+        self.peer(Some(at))
+    }
+
+    fn peer(&self, serves: Option<SocketAddr>) -> Peer<'_> {
+        Peer { number: ask(|kernel| kernel.new_peer(serves)), simulation: PhantomData }
     }
 
     /// Turns the loop until it is `so`.
@@ -84,19 +96,39 @@ impl Simulation {
     pub fn run<P: Protocol + 'static>(
         &self,
         reactor: &mut Reactor<P>,
+        so: impl FnMut() -> bool,
+    ) -> io::Result<()> {
+        self.run_within(MOST_TURNS, reactor, so)
+    }
+
+    /// The same in at most so many turns. After a [`calm`](Simulation::calm), this is how to say that whatever is still alive
+    /// ends: a hang is counted in turns, never in seconds.
+    ///
+    /// # Errors
+    /// As of [`run`](Simulation::run).
+    pub fn run_within<P: Protocol + 'static>(
+        &self,
+        turns: usize,
+        reactor: &mut Reactor<P>,
         mut so: impl FnMut() -> bool,
     ) -> io::Result<()> {
-        for _ in 0..MOST_TURNS {
+        for _ in 0..turns {
             if so() {
                 return Ok(());
             }
-            reactor.turn(None)?;
+            match reactor.turn(None) {
+                // What a turn begins with, timers, may have made it so before there was nothing left to wait for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && so() => return Ok(()),
+                result => result?,
+            }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it is not so after {MOST_TURNS} turns")))
+        let problem = format!("what was waited for did not come about in {turns} turns");
+        if so() { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, problem)) }
     }
 
-    /// From now on a connection may be lost before it is accepted: no descriptor is left for it, or it went away again. The
-    /// peer hears an RST or a FIN and not one byte.
+    /// From now on a connection may be lost, at any time and without anybody's fault: no descriptor or no memory is left for it,
+    /// it goes away before it is accepted, nobody answers it, it is cut. Who is cut off hears an RST. What opens sockets may
+    /// fail then, [`Reactor::listen`] too.
     pub fn allow_losses(&self) {
         ask(Kernel::allow_losses);
     }
@@ -110,6 +142,18 @@ impl Simulation {
     /// Lets the time pass at once.
     pub fn pass(&self, time: Duration) {
         ask(|kernel| kernel.pass(time));
+    }
+
+    /// Lets everything happen that is under way or planned and does not need the loop: when the loop is gone, this is how its
+    /// last words arrive.
+    pub fn settle(&self) {
+        ask(Kernel::settle);
+    }
+
+    /// The simulated time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        clock::now()
     }
 
     /// How many simulated sockets are open: listeners, and connections of the loop's side.
@@ -170,6 +214,11 @@ impl Peer<'_> {
         self.plan(Act::Read(true));
     }
 
+    /// Does what is planned after this only when it has received so many bytes in all.
+    pub fn await_bytes(&self, received: usize) {
+        self.plan(Act::Await(received));
+    }
+
     /// All bytes received so far.
     #[must_use]
     pub fn received(&self) -> Vec<u8> {
@@ -221,7 +270,7 @@ fn ask<R>(ask: impl FnOnce(&mut Kernel) -> R) -> R {
 /// One run for each seed. How many there were (one, if the environment variable `REACTOR_SIM` names one to repeat).
 ///
 /// # Panics
-/// If a run does, or returns an error: after it printed what repeats it.
+/// If a run does, or returns an error: with that, and with a command that repeats the run.
 ///
 /// The [module's text](self) has an example.
 pub fn seeds(
@@ -239,11 +288,12 @@ pub fn seeds(
     runs
 }
 
-/// Every run with at most `unkind` choices that are not the kindest: all of one deviation, of two, and so on. How many there
-/// were.
+/// Every run with at most `unkind` choices that are not the kindest: first the one without, then all with one, with two, and so
+/// on, so that what fails first is as simple as can be. How many there were.
 ///
 /// # Panics
-/// As [`seeds`].
+/// As [`seeds`]; and if a run that begins as one before comes out otherwise, because it depends on something besides the
+/// simulation: the real time, a thread, the order of a hash table.
 ///
 /// ```
 /// use reactor::event_loop::{Context, Protocol, Reactor};
@@ -269,11 +319,14 @@ pub fn explore(unkind: usize, mut run: impl FnMut(&Simulation) -> io::Result<()>
     if repeated(&mut run) {
         return 1;
     }
-    let (mut next, mut runs) = (Some(Vec::new()), 0);
-    while let Some(given) = next {
-        let made = one(Choices::given(given), None, &mut run);
-        next = following(&made, unkind);
-        runs += 1;
+    let mut runs = 0;
+    for level in 0..=unkind {
+        let mut next = Some(Vec::new());
+        while let Some(given) = next {
+            let made = one(Choices::given(given), None, &mut run);
+            next = following(&made, level);
+            runs += usize::from(unkind_among(&made) == level); // the others were counted before
+        }
     }
     runs
 }
@@ -286,28 +339,39 @@ fn one(
 ) -> Vec<Choice> {
     let simulation = Simulation::begin(choices);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(&simulation)));
-    let made = ask(|kernel| kernel.decided().to_vec());
+    let (made, strayed) = ask(|kernel| (kernel.choices().made().to_vec(), kernel.choices().strayed()));
     drop(simulation);
-    let repeat = || match seed {
-        Some(seed) => format!("{REPEAT}='seed {seed}'"),
+    let problem = match result {
+        _ if strayed => {
+            "it began as a run before and came out otherwise: it depends on more than the simulation".into()
+        }
+        Ok(Ok(())) => return made,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => message_of(&*panic),
+    };
+    panic!("a simulated run failed: {problem}\nrepeat it with: {}", command(seed, &made))
+}
+
+/// What repeats a run, if a test does the running: the test's thread has its name.
+fn command(seed: Option<u64>, made: &[Choice]) -> String {
+    let which = match seed {
+        Some(seed) => format!("seed {seed}"),
         None => {
-            let taken: Vec<String> = made.iter().map(|choice| choice.taken.to_string()).collect();
-            format!("{REPEAT}='choices {}'", taken.join(","))
+            let end = made.iter().rposition(|choice| choice.taken > 0).map_or(0, |last| last + 1);
+            let taken: Vec<String> = made[..end].iter().map(|choice| choice.taken.to_string()).collect();
+            format!("choices {}", taken.join(","))
         }
     };
-    match result {
-        Ok(Ok(())) => made,
-        Ok(Err(error)) => panic!("this run ended with: {error}\nrepeat it with {}", repeat()),
-        Err(panic) => {
-            eprintln!("repeat this run with {}", repeat());
-            panic::resume_unwind(panic)
-        }
+    let program = env::current_exe().map_or_else(|_| "PROGRAM".into(), |path| path.display().to_string());
+    match thread::current().name() {
+        Some(test) if test != "main" => format!("{REPEAT}='{which}' {program} --exact {test}"),
+        _ => format!("{REPEAT}='{which}' {program}"),
     }
 }
 
 /// Repeats the run that the environment names, if it names one.
 fn repeated(run: &mut impl FnMut(&Simulation) -> io::Result<()>) -> bool {
-    let Ok(which) = std::env::var(REPEAT) else { return false };
+    let Ok(which) = env::var(REPEAT) else { return false };
     let wrong = || -> ! { panic!("{REPEAT} is {which:?}; it should be 'seed 7' or 'choices 0,1,2'") };
     let (choices, seed) = match which.split_once(' ') {
         Some(("seed", seed)) => match seed.parse() {
@@ -315,9 +379,10 @@ fn repeated(run: &mut impl FnMut(&Simulation) -> io::Result<()>) -> bool {
             Err(_) => wrong(),
         },
         Some(("choices", taken)) => {
-            let taken: Result<Vec<u32>, _> =
-                taken.split(',').filter(|taken| !taken.is_empty()).map(str::parse).collect();
-            (Choices::given(taken.unwrap_or_else(|_| wrong())), None)
+            let taken = taken.split(',').filter(|taken| !taken.is_empty()).map(str::parse);
+            let choices: Result<Vec<Choice>, _> =
+                taken.map(|taken| Ok::<_, ParseIntError>(Choice { taken: taken?, ways: 0 })).collect();
+            (Choices::given(choices.unwrap_or_else(|_| wrong())), None)
         }
         _ => wrong(),
     };

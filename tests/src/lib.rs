@@ -220,6 +220,17 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// It said nothing but why it did not do what was asked: it ended with `code`, and on standard error stands one line with all
+/// of `said`.
+#[track_caller]
+pub fn assert_one_line(ran: &Ran, code: i32, said: &[&str]) {
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    for text in said {
+        assert!(ran.stderr.contains(text), "{:?} does not say {text:?}", ran.stderr);
+    }
+}
+
 /// Runs a program to its end.
 pub fn run(name: &str, arguments: &[&str]) -> Ran {
     finish(command(name, arguments))

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
-use zen_tests::{Process, Ran, Server, TemporaryPath, command, on_every_backend, run};
+use zen_tests::{Process, Ran, Server, TemporaryPath, assert_one_line, command, on_every_backend, run};
 
 on_every_backend! {
     fn the_three_questions_are_asked_and_answered(backend) {
@@ -182,14 +182,4 @@ fn port_where_nobody_listens() -> (TcpListener, TcpStream, String) {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let port = stream.local_addr().unwrap().port().to_string();
     (listener, stream, port)
-}
-
-/// It ended with `code`, and on standard error stands one line with all of `said`.
-#[track_caller]
-fn assert_one_line(ran: &Ran, code: i32, said: &[&str]) {
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    for text in said {
-        assert!(ran.stderr.contains(text), "{:?} does not say {text:?}", ran.stderr);
-    }
 }

@@ -318,7 +318,7 @@ fn with_trace_each_step_is_told_and_how_long_was_waited() {
 
 #[test]
 fn what_a_model_cannot_do_it_refuses_in_one_line() {
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["--model", "threads"], "needs --max-connections"),
         (&["--model", "fork"], "needs --max-connections"),
         (&["--model", "pool", "--max-connections", "3"], "say --workers instead"),
@@ -332,6 +332,8 @@ fn what_a_model_cannot_do_it_refuses_in_one_line() {
         (&["--model", "prefork", "--accept", "exclusive"], "wakes one waiter anyway"),
         (&["--workers", "2", "--accept", "exclusive", "--backend", "poll"], "needs --backend epoll"),
         (&["--accept", "reuseport", "--unix", "/tmp/never-made"], "a path is bound once"),
+        (&["--model", "pool", "--trigger", "level"], "--trigger is for loops"),
+        (&["--trigger", "edge", "--backend", "select"], "have no edges of their own"),
         (&["--model", "single", "--backend", "poll"], "not for readiness"),
         (&["--model", "prefork", "--trace"], "several things at a time"),
         (&["--model", "inetd", "-p", "1060"], "is given its socket"),

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use zen_tests::{
-    Client, Process, Ran, Server, TemporaryPath, command, finish, is_installed, on_every_backend, run,
-    wait_until,
+    Client, Process, Server, TemporaryPath, assert_one_line, command, finish, is_installed, on_every_backend,
+    run, wait_until,
 };
 
 const QUESTION: &str = "Simple is better than?";
@@ -264,15 +264,5 @@ fn help_that_cannot_be_written_is_a_failure() {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut process = Process::start(command.stdout(full).stderr(Stdio::null()));
         assert_eq!(process.wait().code(), Some(1));
-    }
-}
-
-/// It ended with `code`, and on standard error stands one line with all of `said`.
-#[track_caller]
-fn assert_one_line(ran: &Ran, code: i32, said: &[&str]) {
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    for text in said {
-        assert!(ran.stderr.contains(text), "{:?} does not say {text:?}", ran.stderr);
     }
 }

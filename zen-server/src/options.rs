@@ -58,6 +58,27 @@ pub enum Accept {
     Reuseport,
 }
 
+/// How a loop watches its connections.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Trigger {
+    /// Told when something becomes so: not with select, poll and polling
+    Edge,
+    /// Told as long as it is so
+    Level,
+    /// Told once, and asked for anew each time
+    OneShot,
+}
+
+impl From<Trigger> for reactor::Trigger {
+    fn from(trigger: Trigger) -> reactor::Trigger {
+        match trigger {
+            Trigger::Edge => reactor::Trigger::Edge,
+            Trigger::Level => reactor::Trigger::Level,
+            Trigger::OneShot => reactor::Trigger::OneShot,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   zen-server                        listen at 127.0.0.1:1060
@@ -112,6 +133,10 @@ pub struct Options {
     /// How to wait for readiness: auto, select, poll, epoll, polling, io-uring
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub backend: Backend,
+
+    /// How a loop watches its connections [default: edge where the kernel has edges, else level]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub trigger: Option<Trigger>,
 
     /// Connections at once; further ones wait in the backlog. off: as many as there are descriptors for
     #[arg(long, value_name = "N", default_value = "off", value_parser = bound, allow_hyphen_values = true)]

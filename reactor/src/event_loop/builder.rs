@@ -18,8 +18,8 @@ use super::protocol::{ConnectionId, Protocol};
 use super::reactor::{BELL, Reactor, Spin, key};
 use super::spawner::Spawner;
 use crate::clock;
-use crate::readiness::Backend;
 use crate::readiness::backend::Callers;
+use crate::readiness::{Backend, Trigger};
 
 /// Settings of a loop to be built.
 ///
@@ -46,6 +46,7 @@ pub struct Builder<P: Protocol> {
     backend: Backend,
     limits: Limits,
     watermarks: Watermarks,
+    trigger: Option<Trigger>,
     read_budget: usize,
     mailbox: usize,
     measure_waits: bool,
@@ -59,6 +60,7 @@ impl<P: Protocol + 'static> Builder<P> {
             backend: Backend::Auto,
             limits: Limits::default(),
             watermarks: Watermarks::default(),
+            trigger: None,
             read_budget: 64 * 1024,
             mailbox: 65_536,
             measure_waits: false,
@@ -70,6 +72,38 @@ impl<P: Protocol + 'static> Builder<P> {
     /// What to wait with. Unless set: [`Backend::Auto`].
     pub fn backend(mut self, backend: Backend) -> Builder<P> {
         self.backend = backend;
+        self
+    }
+
+    /// How connections are watched. Unless set: with [`Trigger::Edge`] where the kernel has edges (epoll, kqueue, io_uring),
+    /// else with [`Trigger::Level`]. What is answered does not depend on it; what it costs does:
+    ///
+    /// * *Edge*: one registration for a connection's whole life. Nothing is announced twice, so the loop remembers what it has
+    ///   left unread and where it was refused room.
+    /// * *Level*: a registration says what is wanted now: input unless reading is paused, room while output waits, and where
+    ///   neither is wanted there is none. Each change of mind is a system call; but nothing can be missed.
+    /// * *One-shot*: as with levels, and each event is a registration used up: one more system call for each. It is for
+    ///   kernels where several threads wait for the same set. A loop is one thread, so here it serves to compare.
+    ///
+    /// Listeners, sources and wakers are watched with levels whatever is set.
+    ///
+    /// ```
+    /// use reactor::event_loop::Reactor;
+    /// use reactor::{Backend, Trigger};
+    /// # use reactor::event_loop::{Context, Protocol};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     type Message = ();
+    /// #     fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize { input.len() }
+    /// # }
+    /// let reactor = Reactor::<Silent>::builder().trigger(Trigger::Level).build()?;
+    /// assert_eq!(reactor.trigger(), Trigger::Level);
+    /// let error = Reactor::<Silent>::builder().backend(Backend::Poll).trigger(Trigger::Edge).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "poll has no edges of its own for a loop to wait for; choose level or one-shot");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn trigger(mut self, trigger: Trigger) -> Builder<P> {
+        self.trigger = Some(trigger);
         self
     }
 
@@ -114,14 +148,15 @@ impl<P: Protocol + 'static> Builder<P> {
     /// Builds it.
     ///
     /// # Errors
-    /// The backend is not available here, or descriptors ran out.
+    /// The backend is not available here, or has no edges where edges are [asked for](Builder::trigger) (`Unsupported`); or
+    /// descriptors ran out.
     pub fn build(self) -> io::Result<Reactor<P>> {
         let selector = Arc::new(self.backend.open(Callers::OneThread)?);
         let mailbox = Arc::new(Mailbox::new(Arc::clone(&selector), key(BELL, 0, 0), self.mailbox)?);
         Ok(Reactor {
             connections: Slab::new(),
             generation: 0,
-            driver: Readiness::new(selector, self.read_budget),
+            driver: Readiness::new(selector, self.read_budget, self.trigger)?,
             outside: Outside::new(self.limits, self.watermarks, self.mailbox, clock::now()),
             peers: Peers::default(),
             listeners: Slab::new(),

@@ -10,8 +10,8 @@ use super::protocol::{CloseReason, ConnectionId, Limit, Protocol, Timeout};
 use super::session::{Demand, Session};
 use super::timer::Timer;
 use crate::error::in_call;
-use crate::readiness::Interest;
 use crate::readiness::backend::Selector;
+use crate::readiness::{Interest, Trigger};
 use crate::sys;
 
 /// An entry of the loop's table: 32 bytes beside the protocol's own.
@@ -50,6 +50,10 @@ const QUEUED: u16 = 1 << 8;
 const DEAD: u16 = 1 << 9;
 /// The kernel refused a whole transmission, in spite of all we know.
 const REFUSED: u16 = 1 << 10;
+/// Watched with one-shots.
+const ONE_SHOT: u16 = 1 << 11;
+/// The shot was fired: nothing is announced until it is watched anew.
+const SPENT: u16 = 1 << 12;
 
 /// What a call leaves to be done with its connection.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl<P: Protocol> Connection<P> {
         if let Err(error) = driver.watch(self.socket.as_fd(), id.key(), Interest::READABLE) {
             return CloseReason::Io(error).into();
         }
-        self.set(READABLE);
+        self.set(READABLE | one_shot(driver));
         self.session.open(&mut driver.output, outside);
         self.settle(driver, outside)
     }
@@ -99,7 +103,9 @@ impl<P: Protocol> Connection<P> {
             return CloseReason::Io(error).into();
         }
         // Blocked, because what a message makes it write waits until the connection stands.
-        self.set(CONNECTING | BLOCKED | if driver.edge { READABLE } else { WRITABLE });
+        self.set(
+            CONNECTING | BLOCKED | one_shot(driver) | if driver.has_edges() { READABLE } else { WRITABLE },
+        );
         if let Some(limit) = outside.limits.connect_time {
             outside.start(limit, Due::Deadline(id), Some(&mut self.session.state));
         }
@@ -114,10 +120,32 @@ impl<P: Protocol> Connection<P> {
         driver: &mut Readiness,
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
-        if self.has(CONNECTING | LINGERING | BLOCKED) {
-            return self.ready_specially(flags, driver, outside);
+        if self.has(CONNECTING | LINGERING | BLOCKED | ONE_SHOT) {
+            return match self.has(ONE_SHOT) {
+                true => self.ready_once(flags, driver, outside),
+                false => self.ready_specially(flags, driver, outside),
+            };
         }
         if flags & !sys::OUT != 0 { self.read(flags, driver, outside) } else { self.settle(driver, outside) }
+    }
+
+    /// A one-shot is loaded again whatever came of it, unless that was the end.
+    #[cold]
+    fn ready_once(
+        &mut self,
+        flags: u32,
+        driver: &mut Readiness,
+        outside: &mut Outside<P::Message>,
+    ) -> Verdict {
+        self.set(SPENT);
+        let verdict = self.ready_specially(flags, driver, outside);
+        if matches!(verdict, Verdict::Close(_)) || !self.has(SPENT) {
+            return verdict;
+        }
+        match self.update_interest(driver, outside) {
+            Ok(()) => verdict,
+            Err(error) => CloseReason::Io(error).into(),
+        }
     }
 
     #[cold]
@@ -364,10 +392,10 @@ impl<P: Protocol> Connection<P> {
         let state = &self.session.state;
         let unread = self.has(UNREAD) && state.wants_input();
         let unsent = state.queued() > 0 && !self.has(BLOCKED);
-        if unread && !driver.edge {
+        if unread && !driver.has_edges() {
             self.clear(UNREAD); // watched again, it is announced again
         }
-        if (unread && driver.edge) || unsent || self.session.is_drained_due(outside) {
+        if (unread && driver.has_edges()) || unsent || self.session.is_drained_due(outside) {
             Verdict::Again
         } else {
             Verdict::Keep
@@ -379,22 +407,29 @@ impl<P: Protocol> Connection<P> {
     fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
         let refused = self.has(REFUSED);
         self.clear(REFUSED);
-        if driver.edge && refused {
+        if driver.has_edges() && refused {
             return driver.rewatch(self.socket.as_fd(), outside.id.key());
         }
-        if driver.edge || self.has(CONNECTING) {
+        if driver.has_edges() {
             return Ok(());
         }
-        let reads = self.has(LINGERING) || self.session.state.wants_input();
-        let writes = self.session.state.queued() > 0;
-        let wanted = if reads { READABLE } else { 0 } | if writes { WRITABLE } else { 0 };
-        let (from, to) = (self.session.state.driver & (READABLE | WRITABLE), wanted);
-        if from != to {
+        let (from, to) = (self.session.state.driver & (READABLE | WRITABLE), self.wanted());
+        if from != to || self.has(SPENT) {
             driver.change(self.socket.as_fd(), outside.id.key(), interest(from), interest(to))?;
-            self.clear(READABLE | WRITABLE);
+            self.clear(READABLE | WRITABLE | SPENT);
             self.set(to);
         }
         Ok(())
+    }
+
+    /// What it should be watched for now, as bits.
+    fn wanted(&self) -> u16 {
+        if self.has(CONNECTING) {
+            return WRITABLE;
+        }
+        let reads = self.has(LINGERING) || self.session.state.wants_input();
+        let writes = self.session.state.queued() > 0;
+        (if reads { READABLE } else { 0 }) | (if writes { WRITABLE } else { 0 })
     }
 
     // ------------------------------------------------------------------------------------------ beginnings and ends
@@ -442,7 +477,7 @@ impl<P: Protocol> Connection<P> {
         self.set_deadline(outside.limits.linger_time, outside);
         self.set(LINGERING);
         match self.update_interest(driver, outside) {
-            Ok(()) if driver.edge => Verdict::Again, // what is unread already will not be announced
+            Ok(()) if driver.has_edges() => Verdict::Again, // what is unread already will not be announced
             Ok(()) => Verdict::Keep,
             Err(error) => CloseReason::Io(error).into(),
         }
@@ -459,7 +494,7 @@ impl<P: Protocol> Connection<P> {
                 if discarded > outside.limits.linger_bytes {
                     return self.session.orderly_reason().into();
                 }
-                if driver.edge { Verdict::Again } else { Verdict::Keep }
+                if driver.has_edges() { Verdict::Again } else { Verdict::Keep }
             }
         }
     }
@@ -564,6 +599,11 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn number(&self) -> i32 {
         self.socket.as_raw_fd()
     }
+}
+
+/// The bit of a connection that is watched so.
+fn one_shot(driver: &Readiness) -> u16 {
+    if driver.trigger == Trigger::OneShot { ONE_SHOT } else { 0 }
 }
 
 /// The watched bits as an interest.

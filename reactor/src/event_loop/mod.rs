@@ -42,6 +42,8 @@ pub use listener::{Incoming, ListenerId};
 pub use mailbox::Handle;
 pub use notice::{Notice, Refusal};
 pub use outside::Counters;
+#[cfg(feature = "sim")]
+pub(crate) use protocol::message_of;
 pub use protocol::{CloseReason, ConnectionId, Context, Limit, Protocol, Timeout};
 pub use reactor::Reactor;
 pub use source::{Source, SourceContext, SourceId};

@@ -273,7 +273,7 @@ impl fmt::Display for CloseReason {
 }
 
 /// What a panic said, if it said it in words.
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => (*message).to_owned(),
         (_, Some(message)) => message.clone(),
@@ -491,5 +491,18 @@ impl<M> Context<'_, M> {
         M: Clone,
     {
         self.outside.post(Mail { to: Receiver::Many(to, M::clone), message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_all_of_index_and_generation() {
+        for (index, generation) in [(0, 0), (1, 1 << 16), (ConnectionId::MOST - 1, u32::MAX)] {
+            let id = ConnectionId::from_key(ConnectionId::new(index, generation).key());
+            assert_eq!((id.index(), id.generation()), (index, generation));
+        }
     }
 }

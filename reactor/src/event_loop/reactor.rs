@@ -28,9 +28,9 @@ use super::spawner::Spawner;
 use super::timer::Timer;
 use crate::clock;
 use crate::error::Error;
-use crate::readiness::Backend;
 use crate::readiness::backend::{CLOCK_KEY, Selector};
 use crate::readiness::event::Event;
+use crate::readiness::{Backend, Trigger};
 
 // A key has 56 bits of index and generation (see `ConnectionId`) and 8 that say what the index is of.
 pub(super) const CONNECTION: u64 = 0;
@@ -505,6 +505,12 @@ impl<P: Protocol + 'static> Reactor<P> {
         self.driver.selector.backend()
     }
 
+    /// How connections are watched; see [`Builder::trigger`](super::Builder::trigger).
+    #[must_use]
+    pub fn trigger(&self) -> Trigger {
+        self.driver.trigger
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -559,5 +565,50 @@ impl<P: Protocol> fmt::Debug for Reactor<P> {
             .field("connections", &self.connections.len())
             .field("counters", &self.outside.counters)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::Context;
+    use crate::readiness::backend::{Rearm, Registration};
+    use crate::readiness::{Interest, Trigger};
+    use std::cell::RefCell;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        type Message = ();
+        fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize {
+            input.len()
+        }
+    }
+
+    /// What was closed without being deregistered may ring for ever, and nobody is there to do something about it.
+    #[test]
+    fn events_without_effect_are_told_as_a_busy_loop() {
+        for &backend in &Backend::available()[1..] {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let notes = Rc::clone(&told);
+            let note = move |notice: &Notice<'_>| notes.borrow_mut().push(notice.to_string());
+            let mut reactor = Reactor::<Silent>::builder().backend(backend).on_notice(note).build().unwrap();
+            let (socket, _peer) = UnixStream::pair().unwrap();
+            let (interest, trigger, rearm) = (Interest::WRITABLE, Trigger::Level, Rearm::ByOwner);
+            let nobody = Registration { key: key(CONNECTION, 7, 7), interest, trigger, rearm };
+            reactor.driver.selector.register(socket.as_fd(), nobody).unwrap();
+            for turn in 1..=2 * SPINNING {
+                reactor.turn(None).unwrap();
+                let times = usize::from(turn >= SPINNING) + usize::from(turn >= 2 * SPINNING);
+                assert_eq!(told.borrow().len(), times, "{backend}, turn {turn}: {told:?}");
+            }
+            assert_eq!(
+                (reactor.counters().stale, reactor.counters().idle_turns),
+                (2 * SPINNING, 2 * SPINNING)
+            );
+        }
     }
 }

@@ -18,13 +18,24 @@ pub(crate) struct Nature {
     pub(crate) file: u32,
 }
 
-/// What fstat(2) says of it.
-pub(crate) fn nature(fd: BorrowedFd<'_>) -> io::Result<Nature> {
+/// fstat(2).
+fn status(fd: RawFd) -> io::Result<libc::stat> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` has room for a `stat`.
-    unsafe { syscall!(fstat(fd.as_raw_fd(), status.as_mut_ptr()))? };
+    unsafe { syscall!(fstat(fd, status.as_mut_ptr()))? };
     // SAFETY: fstat succeeded, so it filled `status` in.
-    let status = unsafe { status.assume_init() };
+    Ok(unsafe { status.assume_init() })
+}
+
+/// What a number stands for, if it stands for anything: no two sockets that are open have the same.
+#[cfg(feature = "sim")]
+pub(crate) fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+    status(fd).ok().map(|status| (status.st_dev, status.st_ino))
+}
+
+/// What fstat(2) says of it.
+pub(crate) fn nature(fd: BorrowedFd<'_>) -> io::Result<Nature> {
+    let status = status(fd.as_raw_fd())?;
     let is_always_ready = match status.st_mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => true,
         libc::S_IFCHR => has_no_queue(fd)?,

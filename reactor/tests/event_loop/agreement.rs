@@ -1,6 +1,10 @@
-//! Who waits is a choice made afterwards: a conversation in memory, on a blocking thread and on a loop over each backend gives
-//! the same answers and ends for the same reason, however the client's words are cut and whenever its pauses end.
+//! Who waits is a choice made afterwards. What a blocking thread answers ([`converse`]) is what everybody answers, and the
+//! reason for which it ends is everybody's: a conversation in memory, a loop over each backend with each trigger, and a loop over
+//! the simulated kernel with whatever whims it has, however the client's words are cut and whenever its pauses end.
 
+use std::fmt;
+#[cfg(feature = "sim")]
+use std::io;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -8,13 +12,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use reactor::Backend;
 use reactor::event_loop::adapter::{Delimited, Frames};
 use reactor::event_loop::{
     CloseReason, Context, InMemory, Limits, Protocol, Reactor, Timer, Watermarks, converse,
 };
+use reactor::{Backend, Trigger};
+
+#[cfg(feature = "sim")]
+use reactor::simulation::{self, Simulation};
 
 use crate::bench::{PATIENCE, millis, read_available, write_some};
+use crate::triggers::ways;
 
 // ---------------------------------------------------------------------------------------------------------- protocols
 
@@ -119,11 +127,21 @@ impl<P: Protocol<Message = ()>> Protocol for Recorded<P> {
 // ------------------------------------------------------------------------------------------------------ conversations
 
 /// What the client says, and where it takes a breath.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Speech {
     pieces: Vec<Vec<u8>>,
     marks: Watermarks,
     read_budget: usize,
+}
+
+/// In words that can be put into a test.
+impl fmt::Debug for Speech {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Speech { pieces, marks: Watermarks { high, low }, read_budget } = self;
+        let pieces: Vec<String> =
+            pieces.iter().map(|piece| format!("b\"{}\"", piece.escape_ascii())).collect();
+        write!(f, "said(&[{}], ({high}, {low}), {read_budget})", pieces.join(", "))
+    }
 }
 
 /// What it heard, and how it ended for the other side.
@@ -173,11 +191,16 @@ fn on_a_thread<P: Protocol<Message = ()> + Send + 'static>(inner: P, speech: &Sp
     Outcome { answers, closed }
 }
 
-fn on_a_loop<P: Protocol<Message = ()> + 'static>(backend: Backend, inner: P, speech: &Speech) -> Outcome {
+fn on_a_loop<P: Protocol<Message = ()> + 'static>(
+    (backend, trigger): (Backend, Trigger),
+    inner: P,
+    speech: &Speech,
+) -> Outcome {
     let closed = Arc::default();
     let protocol = Recorded { inner, closed: Arc::clone(&closed) };
     let mut reactor = Reactor::builder()
         .backend(backend)
+        .trigger(trigger)
         .watermarks(speech.marks)
         .read_budget(speech.read_budget)
         .build()
@@ -209,13 +232,61 @@ fn on_a_loop<P: Protocol<Message = ()> + 'static>(backend: Backend, inner: P, sp
     Outcome { answers, closed }
 }
 
-fn all_agree<P: Protocol<Message = ()> + Send + 'static>(make: impl Fn() -> P, speech: &Speech) {
-    let expected = in_memory(make(), speech);
-    assert_eq!(expected.closed.len(), 1, "closed once");
-    assert_eq!(on_a_thread(make(), speech), expected, "on a thread");
-    for backend in crate::support::backends() {
-        assert_eq!(on_a_loop(backend, make(), speech), expected, "{backend}");
+/// Under some seeds, with each trigger there is whatever the simulated kernel can do.
+#[cfg(feature = "sim")]
+fn in_simulations<P: Protocol<Message = ()> + 'static>(make: fn() -> P, speech: &Speech, expected: &Outcome) {
+    for trigger in [None, Some(Trigger::Level), Some(Trigger::OneShot)] {
+        // The seeds differ from speech to speech, and are the same when a speech is repeated.
+        let first =
+            speech.pieces.iter().flatten().fold(0, |sum: u64, byte| sum * 31 % 65_521 + u64::from(*byte));
+        simulation::seeds(first..first + 3, |simulation| {
+            let found = in_a_simulation(simulation, trigger, make, speech)?;
+            assert_eq!(&found, expected, "simulated, {trigger:?}");
+            Ok(())
+        });
     }
+}
+
+#[cfg(feature = "sim")]
+fn in_a_simulation<P: Protocol<Message = ()> + 'static>(
+    simulation: &Simulation,
+    trigger: Option<Trigger>,
+    make: fn() -> P,
+    speech: &Speech,
+) -> io::Result<Outcome> {
+    let builder = Reactor::builder().watermarks(speech.marks).read_budget(speech.read_budget);
+    let builder = match trigger {
+        Some(trigger) => builder.trigger(trigger),
+        None => builder,
+    };
+    let mut reactor = builder.build()?;
+    let closed = Arc::new(Mutex::new(Vec::new()));
+    let (address, kept) = (([127, 0, 0, 1], 1060).into(), Arc::clone(&closed));
+    reactor.listen(address, move |_| Some(Recorded { inner: make(), closed: Arc::clone(&kept) }))?;
+    let client = simulation.connect(address);
+    speech.pieces.iter().for_each(|piece| client.send(piece));
+    client.finish();
+    let mut turns = 0;
+    simulation.run(&mut reactor, || {
+        // A network that carries a byte at a time would carry them until tomorrow.
+        turns += 1;
+        if turns == 3000 {
+            simulation.calm();
+        }
+        client.is_finished() && !closed.lock().unwrap().is_empty()
+    })?;
+    let closed = closed.lock().unwrap().clone();
+    Ok(Outcome { answers: client.received(), closed })
+}
+
+fn all_agree<P: Protocol<Message = ()> + Send + 'static>(make: fn() -> P, speech: &Speech) {
+    let expected = on_a_thread(make(), speech);
+    assert_eq!(in_memory(make(), speech), expected, "in memory");
+    for way in ways() {
+        assert_eq!(on_a_loop(way, make(), speech), expected, "{way:?}");
+    }
+    #[cfg(feature = "sim")]
+    in_simulations(make, speech, &expected);
 }
 
 // -------------------------------------------------------------------------------------------------------- the scripts
@@ -262,8 +333,26 @@ fn speech(text: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Speech>
     })
 }
 
+/// A speech as a failure prints it: each that ever failed is a test of its own below.
+fn said(pieces: &[&[u8]], (high, low): (usize, usize), read_budget: usize) -> Speech {
+    let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
+    Speech { pieces, marks: Watermarks { high, low }, read_budget }
+}
+
+#[test]
+fn a_farewell_behind_a_pause_is_answered_alike_with_room_for_little() {
+    let speech = said(&[b"wait\nab", b"c\nmuch\nha", b"lf\nwait\nbye\nnever heard"], (1, 0), 3);
+    all_agree(|| Delimited(Lines), &speech);
+}
+
+#[test]
+fn long_answers_with_room_for_little_are_answered_alike() {
+    let speech = said(&[b"abc\nmuch\nab\nmuch\ni", b"swabbkgc\nabc\n", b"wvoenvhkt"], (1, 0), 65536);
+    all_agree(|| Delimited(Lines), &speech);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn lines_are_answered_alike_whoever_waits(speech in speech(lines())) {

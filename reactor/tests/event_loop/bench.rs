@@ -2,7 +2,7 @@
 //! and peers that never block.
 #![allow(dead_code)] // each test program uses a part of it
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -12,14 +12,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reactor::Backend;
 use reactor::event_loop::{
     Builder, CloseReason, ConnectionId, Context, Limits, ListenerId, Protocol, Reactor, Timer,
 };
 use reactor::net::Address;
+use reactor::{Backend, Trigger};
 
-/// Long enough that only a defect lasts longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use crate::support::PATIENCE;
 
 /// The longest wait of one turn. A turn that has something to do never waits so long.
 const LIMIT: Duration = Duration::from_millis(20);
@@ -225,6 +224,11 @@ impl Protocol for Script {
 
 // -------------------------------------------------------------------------------------------------------------- the loop
 
+thread_local! {
+    /// The trigger of the loops on this thread; `None`: what a loop chooses itself.
+    pub static TRIGGER: Cell<Option<Trigger>> = const { Cell::new(None) };
+}
+
 /// A loop and its diary. Notices are noted too: `notice: TEXT`.
 pub struct Bench {
     pub reactor: Reactor<Script>,
@@ -246,6 +250,10 @@ impl Bench {
         let builder = Reactor::builder()
             .backend(backend)
             .on_notice(move |notice| notices.note(format!("notice: {notice}")));
+        let builder = match TRIGGER.get() {
+            Some(trigger) => builder.trigger(trigger),
+            None => builder,
+        };
         let reactor = set(builder).build().expect("a loop");
         assert_eq!(reactor.backend(), backend);
         Bench { reactor, diary }

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use zen_tests::{
-    Process, Ran, Server, TemporaryPath, command, finish, is_installed, on_every_backend, program, run,
-    signal,
+    Process, Ran, Server, TemporaryPath, assert_one_line, command, finish, is_installed, on_every_backend,
+    program, run, signal,
 };
 
 use super::{number, results};
@@ -152,15 +152,5 @@ fn help_says_what_the_numbers_mean() {
         ["Examples:", "Exit status:", "coordinated omission", "closed loop", "--json prints one object"]
     {
         assert!(help.stdout.contains(text), "{text}: {}", help.stdout);
-    }
-}
-
-/// It ended with `code`, and on standard error stands one line with all of `said`.
-#[track_caller]
-fn assert_one_line(ran: &Ran, code: i32, said: &[&str]) {
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran:?}");
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    for text in said {
-        assert!(ran.stderr.contains(text), "{:?} does not say {text:?}", ran.stderr);
     }
 }

@@ -23,7 +23,7 @@ use tracing::info;
 use zen_server::services::Serve;
 
 use super::hall::{Hall, address_of};
-use super::reactor::tell;
+use super::reactor as loops;
 use super::{Failure, Job};
 use crate::signals::Signals;
 use crate::system;
@@ -75,8 +75,7 @@ fn nowait<S: Serve>(job: &Job<'_>, stream: OwnedFd) -> Result<(), Failure> {
 
 /// Whoever comes, until nobody has been here for a while.
 fn wait<S: Serve>(job: &Job<'_>, sockets: Vec<OwnedFd>) -> Result<(), Failure> {
-    let builder = Reactor::<S::Conversation>::builder();
-    let builder = builder.backend(job.options.backend).limits(job.limits).on_notice(tell);
+    let builder = loops::builder::<S::Conversation>(job.options.backend, job.options.trigger, job.limits);
     let mut reactor = builder.build().map_err(Failure::of("the event loop"))?;
     let service = S::start(&job.settings);
     let _signals = Signals::catch().map_err(Failure::of("cannot handle signals"))?;

@@ -11,7 +11,8 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
-use reactor::event_loop::{Counters, Incoming, Limits, Notice, Protocol, Reactor, Workers};
+use reactor::Backend;
+use reactor::event_loop::{Builder, Counters, Incoming, Limits, Notice, Protocol, Reactor, Workers};
 use reactor::net::Address;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::{error, info, warn};
@@ -19,7 +20,7 @@ use zen_server::services::Serve;
 
 use super::{Failure, Job, trace};
 use crate::listening::Door;
-use crate::options::Accept;
+use crate::options::{Accept, Trigger};
 use crate::signals::Signals;
 
 /// Serves with the protocols as they are.
@@ -54,7 +55,7 @@ where
     P: Protocol<Message = Infallible> + 'static,
 {
     let service = S::start(&job.settings);
-    let builder = Reactor::<P>::builder().backend(job.options.backend).limits(job.limits).on_notice(tell);
+    let builder = builder::<P>(job.options.backend, job.options.trigger, job.limits);
     let mut reactor =
         builder.measure_waits(job.options.trace).build().map_err(Failure::of("the event loop"))?;
     for door in &*doors {
@@ -92,14 +93,11 @@ where
     P: Protocol<Message = Infallible> + 'static,
 {
     let signals = Arc::new(Signals::catch().map_err(Failure::of("cannot handle signals"))?);
-    let (settings, accept, backend) = (job.settings.clone(), job.options.accept, job.options.backend);
+    let (settings, accept) = (job.settings.clone(), job.options.accept);
+    let (backend, trigger) = (job.options.backend, job.options.trigger);
     let (limits, of_worker) = (job.limits, Arc::clone(doors));
     let build = move |number: usize| {
-        let mut reactor = Reactor::<P>::builder()
-            .backend(backend)
-            .limits(share(limits, number, count))
-            .on_notice(tell)
-            .build()?;
+        let mut reactor = builder::<P>(backend, trigger, share(limits, number, count)).build()?;
         let service = S::start(&settings);
         for door in &*of_worker {
             match accept {
@@ -137,6 +135,19 @@ where
         info!("worker {number} : {accepted} times, woken {accepts_in_vain} times in vain");
     }
     Ok(())
+}
+
+/// A loop as the options ask for it.
+pub fn builder<P: Protocol + 'static>(
+    backend: Backend,
+    trigger: Option<Trigger>,
+    limits: Limits,
+) -> Builder<P> {
+    let builder = Reactor::builder().backend(backend).limits(limits).on_notice(tell);
+    match trigger {
+        Some(trigger) => builder.trigger(trigger.into()),
+        None => builder,
+    }
 }
 
 /// Has a loop accept at a door.

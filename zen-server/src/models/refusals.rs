@@ -5,7 +5,7 @@
 use reactor::Backend;
 
 use super::Model;
-use crate::options::{Accept, Options};
+use crate::options::{Accept, Options, Trigger};
 
 /// Why a model does not do what the options ask for, in one line.
 pub fn refusal(options: &Options) -> Option<String> {
@@ -51,6 +51,14 @@ pub fn refusal(options: &Options) -> Option<String> {
             if *backend != Backend::Auto && !model.is_reactor() && model != Model::Inetd =>
         {
             "waits in accept(2) and recv(2), not for readiness: --backend does not go with it"
+        }
+        Options { trigger: Some(_), .. } if !model.is_reactor() && model != Model::Inetd => {
+            "blocks in accept(2) and recv(2) until something comes: --trigger is for loops"
+        }
+        Options { trigger: Some(Trigger::Edge), backend, .. }
+            if matches!(backend.resolve(), Ok(Backend::Select | Backend::Poll | Backend::Polling)) =>
+        {
+            "needs --backend epoll or io-uring for --trigger edge: the others have no edges of their own"
         }
         Options { trace: true, .. } if matches!(model, Model::Callback | Model::Framed) => {
             "is the reactor in other clothes: --trace is for --model reactor"

@@ -3,13 +3,14 @@
 //! It owns the two scratch buffers through which all bytes pass, so that a connection with nothing left over owns none.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::in_call;
 use crate::event_loop::output::{Front, Output};
 use crate::readiness::backend::{AnySelector, Rearm, Registration, Selector};
-use crate::readiness::{Interest, Trigger};
+use crate::readiness::{Backend, Interest, Trigger};
 use crate::sys;
 
 /// One per loop.
@@ -20,8 +21,8 @@ pub(crate) struct Readiness {
     pub(crate) input: Box<[u8]>,
     /// What the call in progress writes. Empty between connections.
     pub(crate) output: Output,
-    /// Whether a connection is registered once, for both directions, with the kernel's own edges.
-    pub(crate) edge: bool,
+    /// How connections are watched.
+    pub(crate) trigger: Trigger,
 }
 
 /// Bytes of files sent for one connection in one go; the rest has its turn later.
@@ -38,16 +39,37 @@ pub(crate) struct Sent {
 }
 
 impl Readiness {
-    pub(crate) fn new(selector: Arc<AnySelector>, read_budget: usize) -> Readiness {
-        let edge = selector.has_native_edge();
+    /// Watches with `trigger`; if none is chosen, with edges where the kernel has them, and else with levels.
+    pub(crate) fn new(
+        selector: Arc<AnySelector>,
+        read_budget: usize,
+        trigger: Option<Trigger>,
+    ) -> io::Result<Readiness> {
+        let has_edges = selector.has_native_edge();
+        let trigger = match trigger {
+            None if has_edges => Trigger::Edge,
+            None => Trigger::Level,
+            Some(Trigger::Edge) if !has_edges => return Err(no_edges(selector.backend())),
+            Some(trigger) => trigger,
+        };
         let input = vec![0; read_budget].into_boxed_slice();
-        Readiness { selector, input, output: Output::default(), edge }
+        Ok(Readiness { selector, input, output: Output::default(), trigger })
+    }
+
+    /// Whether a connection is registered once, for both directions, with the kernel's own edges.
+    #[inline]
+    pub(crate) fn has_edges(&self) -> bool {
+        self.trigger == Trigger::Edge
     }
 
     /// Watches a connection: for good where there are edges, else for `interest` until told otherwise.
     pub(crate) fn watch(&self, socket: BorrowedFd<'_>, key: u64, interest: Interest) -> io::Result<()> {
-        let registration = if self.edge { both_edges(key) } else { level(key, interest) };
+        let registration = if self.has_edges() { both_edges(key) } else { self.wish(key, interest) };
         self.selector.register(socket, registration)
+    }
+
+    fn wish(&self, key: u64, interest: Interest) -> Registration {
+        Registration { key, interest, trigger: self.trigger, rearm: Rearm::ByOwner }
     }
 
     /// Asks for the edges of now: what is ready is reported once more.
@@ -55,7 +77,8 @@ impl Readiness {
         self.selector.reregister(socket, both_edges(key))
     }
 
-    /// Changes what a level-triggered connection is watched for: from this to that.
+    /// Changes what a connection is watched for where there are no edges: from this to that. From one thing to the same loads a
+    /// one-shot again.
     pub(crate) fn change(
         &self,
         socket: BorrowedFd<'_>,
@@ -65,8 +88,8 @@ impl Readiness {
     ) -> io::Result<()> {
         match (from, to) {
             (None, None) => Ok(()),
-            (None, Some(to)) => self.selector.register(socket, level(key, to)),
-            (Some(_), Some(to)) => self.selector.reregister(socket, level(key, to)),
+            (None, Some(to)) => self.selector.register(socket, self.wish(key, to)),
+            (Some(_), Some(to)) => self.selector.reregister(socket, self.wish(key, to)),
             (Some(_), None) => {
                 let explain = |error| self.selector.explain("deregister", socket, key, error);
                 self.selector.deregister(socket).map_err(explain)
@@ -80,8 +103,9 @@ fn both_edges(key: u64) -> Registration {
     Registration { key, interest, trigger: Trigger::Edge, rearm: Rearm::ByOwner }
 }
 
-fn level(key: u64, interest: Interest) -> Registration {
-    Registration { key, interest, trigger: Trigger::Level, rearm: Rearm::ByOwner }
+fn no_edges(backend: Backend) -> io::Error {
+    let why = format!("{backend} has no edges of its own for a loop to wait for; choose level or one-shot");
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
 /// Whether an error of recv(2) or send(2) passes by itself: a signal came, or the kernel has no memory for it just now. Either is
@@ -139,6 +163,19 @@ fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (&'static str, u
             // Files are short now and then for reasons of their own (a page to be read): never take that for a full kernel.
             ("sendfile", *result.as_ref().unwrap_or(&0), result)
         }
+    }
+}
+
+/// Whether there is somebody to converse with, or was: who was reset before a word was said has no address any more, but an error
+/// to tell, and that is for the conversation to hear, as it is for one that accept(2) brought. (Reading it here would take it.)
+pub(crate) fn check_connected(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match sys::peer_address(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            let mut entry = [sys::poll_entry(socket.as_raw_fd(), 0)];
+            sys::poll(&mut entry, Some(Duration::ZERO))?;
+            if sys::poll_answer(&entry[0]) & sys::ERR != 0 { Ok(()) } else { Err(error) }
+        }
+        result => result.map(drop),
     }
 }
 

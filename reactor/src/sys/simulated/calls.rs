@@ -1,4 +1,4 @@
-//! The system calls of sockets, each with what a kernel is free to answer.
+//! The system calls of sockets, each with what a kernel is free to answer: the lists below are from the manuals' "ERRORS".
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -6,35 +6,62 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::os::unix::net::UnixDatagram;
 
 use super::network::{End, Flow, Link, Travel};
-use super::{Kernel, Socket, State, errno};
-use crate::sys::{self, HUP};
+use super::{Kernel, Peer, Socket, State, errno};
+use crate::sys::{self, IN, OUT};
+
+/// recv(2) and send(2), of a connection that is well. POSIX has `ENOBUFS` for the second, and Linux `ENOMEM` for both.
+const OF_RECEIVE: &[i32] = &[libc::EINTR, libc::EAGAIN, libc::ENOMEM];
+const OF_SEND: &[i32] = &[libc::EINTR, libc::EAGAIN, libc::ENOBUFS];
+/// accept(2): whoever waits to be accepted waits on. And those that may cost a connection.
+const OF_ACCEPT: &[i32] = &[libc::EINTR, libc::EAGAIN, libc::ENOBUFS];
+const OF_LOST_ACCEPT: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ECONNABORTED, libc::EPROTO];
+/// socket(2) and connect(2), if losses are allowed.
+const OF_SOCKET: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS];
+const OF_CONNECT: &[i32] = &[libc::EADDRNOTAVAIL, libc::ENETUNREACH];
 
 impl Kernel {
-    /// A signal comes in the middle of a call.
-    pub(super) fn interrupt(&mut self) -> io::Result<()> {
-        if self.choices.choose(2) == 1 { errno(libc::EINTR) } else { Ok(()) }
+    /// Whether a call fails although it could have succeeded, and with which of these errors.
+    pub(super) fn hinder(&mut self, errors: &[i32]) -> io::Result<()> {
+        match self.choices.index(errors.len() + 1) {
+            0 => Ok(()),
+            error => errno(errors[error - 1]),
+        }
     }
 
-    pub(super) fn socket(&mut self) -> io::Result<OwnedFd> {
-        let (number, guard) = UnixStream::pair()?;
-        guard.set_nonblocking(true)?;
-        let number = OwnedFd::from(number);
+    /// The same of those that lose something.
+    pub(super) fn lose(&mut self, errors: &[i32]) -> io::Result<()> {
+        if self.losses { self.hinder(errors) } else { Ok(()) }
+    }
+
+    /// The same of a socket that is ready: what it is not told now is news later.
+    fn hinder_ready(&mut self, fd: RawFd, ready: u32, errors: &[i32]) -> io::Result<()> {
+        let hindered = self.hinder(errors);
+        if hindered.is_err() {
+            self.announce(fd, ready);
+        }
+        hindered
+    }
+
+    pub(super) fn stream_socket(&mut self) -> io::Result<OwnedFd> {
+        self.lose(OF_SOCKET)?;
+        self.bury();
+        self.socket()
+    }
+
+    fn socket(&mut self) -> io::Result<OwnedFd> {
+        let number = OwnedFd::from(UnixDatagram::unbound()?);
         let socket = Socket {
-            guard: guard.into(),
+            identity: sys::identity(number.as_raw_fd()),
             state: State::Fresh,
             address: None,
             error: None,
             reset_on_close: false,
         };
-        // The number belonged to one that was closed since anybody looked.
-        if self.sockets.contains_key(&number.as_raw_fd()) {
-            self.closed(number.as_raw_fd());
-        }
         self.sockets.insert(number.as_raw_fd(), socket);
+        self.changed = true;
         Ok(number)
     }
 
@@ -51,11 +78,15 @@ impl Kernel {
     }
 
     pub(crate) fn bind(&mut self, fd: RawFd, address: Option<SocketAddr>) -> io::Result<()> {
+        self.bury();
         let Some(mut address) = address else { return errno(libc::EAFNOSUPPORT) };
         if address.port() == 0 {
             address.set_port(self.port());
         }
-        if self.sockets.values().any(|socket| socket.address == Some(address)) {
+        let holds = |socket: &Socket| {
+            socket.address == Some(address) && matches!(socket.state, State::Fresh | State::Listening(_))
+        };
+        if self.sockets.values().any(holds) {
             return errno(libc::EADDRINUSE);
         }
         self.at(fd).address = Some(address);
@@ -77,15 +108,15 @@ impl Kernel {
         if queue.is_empty() {
             return errno(libc::EAGAIN);
         }
-        match self.choices.choose(if self.losses { 4 } else { 2 }) {
-            1 => return errno(libc::EINTR),
-            2 => return errno(libc::EMFILE),
-            3 => {
+        self.hinder_ready(fd, IN, OF_ACCEPT)?;
+        if let Err(error) = self.lose(OF_LOST_ACCEPT) {
+            if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EPROTO)) {
                 self.abort_first(fd);
-                return errno(libc::ECONNABORTED);
             }
-            _ => {}
+            return Err(error);
         }
+        // A number that is given out anew must not still be somebody's.
+        self.bury();
         let accepted = self.socket()?;
         let State::Listening(queue) = &mut self.at(fd).state else { return errno(libc::EINVAL) };
         let Some(end) = queue.pop_front() else { return errno(libc::EAGAIN) };
@@ -112,31 +143,57 @@ impl Kernel {
 
     pub(crate) fn connect(&mut self, fd: RawFd, to: Option<SocketAddr>) -> io::Result<()> {
         let Some(to) = to else { return errno(libc::EAFNOSUPPORT) };
+        self.lose(OF_CONNECT)?;
         let from = SocketAddr::new(to.ip(), self.port());
         match self.link(from, to) {
-            None => {
-                self.at(fd).error = Some(libc::ECONNREFUSED);
-                self.changed(fd);
-            }
+            // Said at once, or later.
+            None if self.choices.choose(2) == 1 => return errno(libc::ECONNREFUSED),
+            None => self.fail(fd, libc::ECONNREFUSED),
             Some(end) => {
                 self.attach(fd, end);
-                self.at(fd).state = State::Connecting(end);
+                match self.choices.choose(if self.losses { 4 } else { 3 }) {
+                    0 => self.at(fd).state = State::Connecting(end),
+                    1 => {
+                        self.at(fd).state = State::Connected(end);
+                        return Ok(());
+                    }
+                    2 => {
+                        self.at(fd).state = State::Connecting(end);
+                        return errno(libc::EINTR); // and goes on by itself
+                    }
+                    _ => {
+                        self.links[end.link].cut();
+                        self.fail(fd, libc::ETIMEDOUT);
+                    }
+                }
             }
         }
         errno(libc::EINPROGRESS)
     }
 
+    /// An attempt to connect failed.
+    fn fail(&mut self, fd: RawFd, error: i32) {
+        self.at(fd).error = Some(error);
+        self.announce(fd, IN | OUT);
+    }
+
     /// A new link to whoever listens there: the end that connects.
     pub(super) fn link(&mut self, from: SocketAddr, to: SocketAddr) -> Option<End> {
+        let link = self.links.len();
         let listener = self.sockets.iter_mut().find_map(|(fd, socket)| match &mut socket.state {
             State::Listening(queue) if hears(socket.address, to) => Some((*fd, queue)),
             _ => None,
         });
-        let (fd, queue) = listener?;
-        queue.push_back(End { link: self.links.len(), side: 1 });
+        if let Some((fd, queue)) = listener {
+            queue.push_back(End { link, side: 1 });
+            self.announce(fd, IN);
+        } else {
+            let free = |peer: &&mut Peer| hears(peer.serves, to) && peer.end.is_none();
+            self.peers.iter_mut().find(free)?.end = Some(End { link, side: 1 });
+        }
         self.links.push(Link::new(from, to));
-        self.changed(fd);
-        Some(End { link: self.links.len() - 1, side: 0 })
+        self.changed = true;
+        Some(End { link, side: 0 })
     }
 
     pub(crate) fn local_address(&self, fd: RawFd) -> SocketAddr {
@@ -166,6 +223,7 @@ impl Kernel {
     }
 
     fn take_error(&mut self, fd: RawFd) -> i32 {
+        self.changed = true;
         if let Ok(end) = self.end(fd) {
             let incoming = self.links[end.link].incoming(end.side);
             if incoming.reset == Travel::Arrived {
@@ -181,10 +239,7 @@ impl Kernel {
         if self.links[end.link].is_reset(end.side) {
             return errno(libc::ENOTCONN);
         }
-        let fin = &mut self.links[end.link].sides[end.side].sends.fin;
-        if *fin == Travel::Unsent {
-            *fin = Travel::Sent;
-        }
+        self.links[end.link].finish(end.side);
         Ok(())
     }
 
@@ -201,7 +256,6 @@ impl Kernel {
 
     pub(crate) fn receive(&mut self, fd: RawFd, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
         let end = self.end(fd)?;
-        self.interrupt()?;
         let incoming = self.links[end.link].incoming(end.side);
         match incoming {
             Flow { reset: Travel::Arrived, .. } => {
@@ -209,35 +263,41 @@ impl Kernel {
                 return errno(libc::ECONNRESET);
             }
             Flow { reset: Travel::Told, .. } => return Ok(0),
-            flow if flow.is_over() => return Ok(0),
-            Flow { arrived: 0, .. } => return errno(libc::EAGAIN),
+            Flow { arrived: 0, fin, .. } if *fin != Travel::Arrived => return errno(libc::EAGAIN),
             _ => {}
         }
-        let count = self.choices.portion(incoming.arrived.min(buffer.len()));
-        for (to, from) in buffer.iter_mut().zip(incoming.bytes.iter().take(count)) {
+        self.hinder_ready(fd, IN, OF_RECEIVE)?;
+        let incoming = self.links[end.link].incoming(end.side);
+        let arrived = incoming.arrived;
+        if arrived == 0 {
+            return Ok(0); // the end
+        }
+        let count = self.choices.portion(arrived.min(buffer.len()));
+        for (to, from) in buffer.iter_mut().zip(&incoming.bytes).take(count) {
             *to = *from;
         }
         if !peek {
-            incoming.take(count).for_each(drop);
-            self.told_room(end.other());
+            self.take(end, count).for_each(drop);
+        }
+        if count < arrived {
+            self.announce(fd, IN);
         }
         Ok(count)
     }
 
-    /// A peer of the program under test may write again.
-    pub(super) fn told_room(&mut self, end: End) {
-        if let Some(fd) = self.links[end.link].sides[end.side].fd {
-            self.changed(fd);
+    /// Takes from what arrived at an end; if the flow was full, there is room again, which is news to who fills it.
+    pub(super) fn take(&mut self, end: End, count: usize) -> impl Iterator<Item = u8> + '_ {
+        let sender = self.links[end.link].sides[end.other().side].fd;
+        let was_full = self.links[end.link].incoming(end.side).bytes.len() >= self.room;
+        if let (true, Some(sender)) = (was_full, sender) {
+            self.announce(sender, OUT);
         }
+        self.changed = true;
+        self.links[end.link].incoming(end.side).take(count)
     }
 
     pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
         let end = self.end(fd)?;
-        match self.choices.choose(3) {
-            1 => return errno(libc::EINTR),
-            2 => return errno(libc::ENOBUFS),
-            _ => {}
-        }
         let link = &mut self.links[end.link];
         if link.is_reset(end.side) || link.sides[end.side].sends.fin != Travel::Unsent {
             return errno(libc::EPIPE);
@@ -248,15 +308,21 @@ impl Kernel {
             if answer.reset == Travel::Unsent {
                 answer.reset = Travel::Sent;
             }
+            self.changed = true;
             return Ok(bytes.len());
         }
-        let sends = &mut link.sides[end.side].sends;
-        let fits = bytes.len().min(self.room.saturating_sub(sends.bytes.len()));
+        let room = self.room.saturating_sub(link.sides[end.side].sends.bytes.len());
+        let fits = bytes.len().min(room);
         if fits == 0 && !bytes.is_empty() {
             return errno(libc::EAGAIN);
         }
+        self.hinder_ready(fd, OUT, OF_SEND)?;
         let count = self.choices.portion(fits);
-        sends.bytes.extend(&bytes[..count]);
+        self.links[end.link].sides[end.side].sends.bytes.extend(&bytes[..count]);
+        self.changed = true;
+        if count < bytes.len() && count < room {
+            self.announce(fd, OUT);
+        }
         Ok(count)
     }
 
@@ -276,18 +342,15 @@ impl Kernel {
 
     /// Notices who was closed since the last time.
     pub(super) fn bury(&mut self) {
-        let mut entries: Vec<_> =
-            self.sockets.values().map(|socket| sys::poll_entry(socket.guard.as_raw_fd(), 0)).collect();
-        let _ = sys::poll(&mut entries, Some(Duration::ZERO)); // not told now, told next time
-        let hung_up = entries.iter().map(|entry| sys::poll_answer(entry) & HUP != 0);
-        let gone: Vec<RawFd> =
-            self.sockets.keys().zip(hung_up).filter(|(_, gone)| *gone).map(|(fd, _)| *fd).collect();
+        let closed = |(fd, socket): (&RawFd, &Socket)| (sys::identity(*fd) != socket.identity).then_some(*fd);
+        let gone: Vec<RawFd> = self.sockets.iter().filter_map(closed).collect();
         gone.into_iter().for_each(|fd| self.closed(fd));
     }
 
     fn closed(&mut self, fd: RawFd) {
         let Some(socket) = self.sockets.remove(&fd) else { return };
-        self.watches.retain(|(_, watched), _| *watched != fd);
+        self.watches.retain(|watch| watch.fd != fd);
+        self.changed = true;
         let ends = match socket.state {
             State::Fresh => VecDeque::new(),
             State::Listening(queue) => queue,

@@ -8,6 +8,8 @@ pub(crate) struct Choices {
     made: Vec<Choice>,
     /// From now on the kindest.
     calm: bool,
+    /// What was to be repeated came out otherwise.
+    strayed: bool,
 }
 
 /// One decision.
@@ -21,21 +23,25 @@ pub(crate) struct Choice {
 enum Source {
     /// A pseudo-random generator, and how many out of 256 choices are unkind.
     Seed { state: u64, unkind: u64 },
-    /// These, and then the kindest.
-    Given(Vec<u32>),
+    /// These, and then the kindest. Where there is no telling how many ways there were, it says 0.
+    Given(Vec<Choice>),
 }
 
 impl Choices {
+    fn new(source: Source) -> Choices {
+        Choices { source, made: Vec::new(), calm: false, strayed: false }
+    }
+
     /// Those that belong to a number. How unkind they are on the whole belongs to it as well.
     pub(crate) fn of_seed(seed: u64) -> Choices {
         let mut state = seed;
         let unkind = [8, 32, 96, 192][(next(&mut state) % 4) as usize];
-        Choices { source: Source::Seed { state, unkind }, made: Vec::new(), calm: false }
+        Choices::new(Source::Seed { state, unkind })
     }
 
     /// These first, and then the kindest.
-    pub(crate) fn given(taken: Vec<u32>) -> Choices {
-        Choices { source: Source::Given(taken), made: Vec::new(), calm: false }
+    pub(crate) fn given(first: Vec<Choice>) -> Choices {
+        Choices::new(Source::Given(first))
     }
 
     /// One of so many ways.
@@ -44,7 +50,13 @@ impl Choices {
             return 0;
         }
         let taken = match &mut self.source {
-            Source::Given(taken) => taken.get(self.made.len()).map_or(0, |taken| (*taken).min(ways - 1)),
+            Source::Given(first) => match first.get(self.made.len()) {
+                Some(before) => {
+                    self.strayed |= before.ways != 0 && before.ways != ways;
+                    before.taken.min(ways - 1)
+                }
+                None => 0,
+            },
             Source::Seed { state, unkind } => {
                 let (kind, other) = (next(state) % 256 >= *unkind, next(state));
                 if kind { 0 } else { 1 + (other % u64::from(ways - 1)) as u32 }
@@ -76,17 +88,27 @@ impl Choices {
     pub(crate) fn made(&self) -> &[Choice] {
         &self.made
     }
+
+    /// Whether there were other ways where a run was to be repeated: it depends on something that is not simulated.
+    pub(crate) fn strayed(&self) -> bool {
+        self.strayed
+    }
 }
 
 /// The choices of the run that comes after this one, when all runs with at most `unkind` unkind choices are gone through: the
 /// last decision that can be taken one way further is, and what comes after it is kind again. `None` after the last.
-pub(crate) fn following(made: &[Choice], unkind: usize) -> Option<Vec<u32>> {
+pub(crate) fn following(made: &[Choice], unkind: usize) -> Option<Vec<Choice>> {
     (0..made.len()).rev().find_map(|last| {
         let Choice { taken, ways } = made[last];
-        let unkind_before = made[..last].iter().filter(|choice| choice.taken > 0).count();
-        let possible = taken + 1 < ways && unkind_before < unkind;
-        possible.then(|| made[..last].iter().map(|choice| choice.taken).chain([taken + 1]).collect())
+        let possible = taken + 1 < ways && unkind_among(&made[..last]) < unkind;
+        let further = Choice { taken: taken + 1, ways };
+        possible.then(|| made[..last].iter().copied().chain([further]).collect())
     })
+}
+
+/// How many of them are not the kindest.
+pub(crate) fn unkind_among(made: &[Choice]) -> usize {
+    made.iter().filter(|choice| choice.taken > 0).count()
 }
 
 /// SplitMix64 (Steele, Lea, Flood, 2014): small, and good enough to choose with.
@@ -141,9 +163,20 @@ mod tests {
 
     #[test]
     fn after_a_calm_everything_is_kind() {
-        let mut choices = Choices::given(vec![1, 1, 1]);
+        let mut choices = Choices::given(vec![Choice { taken: 1, ways: 2 }; 3]);
         assert_eq!(choices.choose(2), 1);
         choices.calm();
         assert_eq!(choices.choose(2), 0);
+    }
+
+    #[test]
+    fn a_run_that_has_other_ways_than_before_has_strayed() {
+        let mut choices = Choices::given(vec![Choice { taken: 1, ways: 2 }, Choice { taken: 3, ways: 0 }]);
+        choices.choose(2);
+        choices.choose(7); // nobody knows how many there were
+        assert!(!choices.strayed());
+        let mut choices = Choices::given(vec![Choice { taken: 1, ways: 2 }]);
+        choices.choose(3);
+        assert!(choices.strayed());
     }
 }

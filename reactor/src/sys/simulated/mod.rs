@@ -2,12 +2,26 @@
 //!
 //! While one runs on a thread, the Internet stream sockets that this thread makes are its own, and so is the time. The rest of
 //! the reactor does not know: the system calls of `sys` ask here first. A simulated socket has a number that is a real
-//! descriptor, one half of a pair whose other half stays here: so numbers are unique and can be duplicated and closed like
-//! any other, and that one was closed shows at the other half.
+//! descriptor, of a Unix socket nobody talks to: so numbers are unique and are closed like any other, and that one was closed
+//! shows in what the number stands for then. (A hang-up at the other end of a pair would come late whenever another thread
+//! forks, and no run would repeat itself.)
 //!
-//! What a real kernel may do and this one chooses: how long bytes, a FIN and a RST travel; how much a read, a write brings;
-//! who of those who connect comes first; which of the ready are told, in which order, and whether somebody who is not; a
-//! signal in any call; no descriptor for an accept; and that time passes meanwhile.
+//! What a real kernel may do and this one chooses:
+//! * who waits: which of the ready are told, in which order, and whether somebody who is not ready; a signal; that the clock
+//!   rings late; whether there are edges;
+//! * who calls: how much a read or a write brings; a signal (`EINTR`); nothing although there is something (`EAGAIN`); no
+//!   memory just now (`ENOBUFS`, `ENOMEM`); whether a connection stands at once, later, or is refused;
+//! * who is far away: how long bytes, a FIN and an RST travel; who of those who connect comes first; how much fits into a flow;
+//! * if losses are allowed: no descriptor (`EMFILE`, `ENFILE`) or no memory for a socket or a registration, a connection that
+//!   is gone before it is accepted, that times out, or is cut.
+//!
+//! What follows from a choice obeys the manual: whatever a short or refused transfer left undone is announced anew (epoll(7),
+//! "Questions and answers", 9), or no loop with edges could be right.
+//!
+//! Not here: Unix and datagram sockets, pipes, signals, child processes, sockets of the standard library. They are the real
+//! ones, and a simulated selector refuses them by name. Nor urgent data, several listeners at one address (`SO_REUSEPORT`), a
+//! bounded backlog, duplicates of a descriptor (only the number that was given out is the socket, and closing it closes), and
+//! any option but `SO_ERROR`, `SO_ACCEPTCONN` and `SO_LINGER`: they are taken and mean nothing.
 
 mod calls;
 mod choices;
@@ -22,7 +36,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-pub(crate) use choices::{Choice, Choices, following};
+pub(crate) use choices::{Choice, Choices, following, unkind_among};
 use network::{End, Link};
 
 /// How long the world stands still when it does: less than any limit of a protocol, so that only many delays are too many.
@@ -43,19 +57,26 @@ pub(crate) struct Kernel {
     losses: bool,
     sockets: BTreeMap<RawFd, Socket>,
     links: Vec<Link>,
-    /// Who watches what: a selector's number and a descriptor.
-    watches: BTreeMap<(u32, RawFd), Watch>,
+    /// Who watches what. In the order of registration: numbers of descriptors depend on what else this process has open, and
+    /// no choice may.
+    watches: Vec<Watch>,
     /// When a selector's clock rings.
     clocks: BTreeMap<u32, Instant>,
     peers: Vec<Peer>,
     selectors: u32,
     ports: u16,
+    /// Whether the last wait told of something that was so.
+    told: bool,
+    /// Whether anything changed since then: something moved, time passed, a call succeeded.
+    changed: bool,
+    /// How often in a row it told and nothing changed.
+    idle: u32,
 }
 
 #[derive(Debug)]
 struct Socket {
-    /// The other half of the pair whose first half is the number.
-    guard: OwnedFd,
+    /// What the number stands for. If it stands for something else now, the socket was closed.
+    identity: Option<(libc::dev_t, libc::ino_t)>,
     state: State,
     address: Option<SocketAddr>,
     error: Option<i32>,
@@ -73,6 +94,10 @@ enum State {
 /// A registration.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    pub(crate) selector: u32,
+    pub(crate) fd: RawFd,
+    /// It is a waker's, not a socket's.
+    pub(crate) is_waker: bool,
     pub(crate) key: u64,
     /// Of `IN` and `OUT`.
     pub(crate) wanted: u32,
@@ -86,6 +111,8 @@ pub(crate) struct Watch {
 /// Somebody at the other end of a connection, who does one thing after the other.
 #[derive(Debug)]
 struct Peer {
+    /// Where somebody may connect to it.
+    serves: Option<SocketAddr>,
     end: Option<End>,
     plan: VecDeque<Act>,
     received: Vec<u8>,
@@ -102,6 +129,8 @@ pub(crate) enum Act {
     Reset,
     Close,
     Read(bool),
+    /// Does nothing more until so many bytes were received in all.
+    Await(usize),
 }
 
 /// What can be known of a peer.
@@ -126,19 +155,22 @@ pub(crate) fn boot(choices: Choices, now: Instant) {
         losses: false,
         sockets: BTreeMap::new(),
         links: Vec::new(),
-        watches: BTreeMap::new(),
+        watches: Vec::new(),
         clocks: BTreeMap::new(),
         peers: Vec::new(),
         selectors: 0,
         ports: 49152,
+        told: false,
+        changed: false,
+        idle: 0,
     };
     kernel.room = [1 << 16, 8, 1][kernel.choices.index(3)];
     KERNEL.set(Some(kernel));
 }
 
-/// Ends it: what it decided.
-pub(crate) fn halt() -> Vec<Choice> {
-    KERNEL.take().map(|kernel| kernel.choices.made().to_vec()).unwrap_or_default()
+/// Ends it.
+pub(crate) fn halt() {
+    KERNEL.set(None);
 }
 
 pub(crate) fn is_running() -> bool {
@@ -164,7 +196,7 @@ pub(crate) fn now() -> Option<Instant> {
 /// socket(2), if a simulated kernel runs here and knows this family.
 pub(crate) fn stream_socket(family: i32) -> Option<io::Result<OwnedFd>> {
     let is_known = matches!(family, libc::AF_INET | libc::AF_INET6);
-    if is_known { with(Kernel::socket) } else { None }
+    if is_known { with(Kernel::stream_socket) } else { None }
 }
 
 fn errno<T>(number: i32) -> io::Result<T> {

@@ -84,6 +84,19 @@ impl Link {
             sends.fin = sends.fin.max_sent();
         }
     }
+
+    /// A side sends nothing more.
+    pub(super) fn finish(&mut self, side: usize) {
+        let fin = &mut self.sides[side].sends.fin;
+        *fin = fin.max_sent();
+    }
+
+    /// The connection is lost on the way: both sides will hear.
+    pub(super) fn cut(&mut self) {
+        for side in &mut self.sides {
+            side.sends.reset = side.sends.reset.max_sent();
+        }
+    }
 }
 
 impl Flow {

@@ -2,11 +2,17 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::network::Travel;
-use super::{Kernel, State, Watch, errno};
+use super::{DELAY, Kernel, State, Watch, errno};
 use crate::sys::{ERR, Event, HUP, IN, OUT, RDHUP};
+
+/// epoll_ctl(2), if losses are allowed: no memory, or `max_user_watches` reached.
+const OF_WATCH: &[i32] = &[libc::ENOMEM, libc::ENOSPC];
+
+/// Waits in a row that told of something although nothing was done about it: more is a loop that spins.
+const MOST_IDLE: u32 = 1000;
 
 impl Kernel {
     pub(crate) fn new_selector(&mut self) -> u32 {
@@ -19,35 +25,53 @@ impl Kernel {
         self.choices.choose(2) == 0
     }
 
-    pub(crate) fn watch(&mut self, selector: u32, fd: RawFd, watch: Watch, anew: bool) -> io::Result<()> {
-        match (self.watches.contains_key(&(selector, fd)), anew) {
-            (true, true) => errno(libc::EEXIST),
-            (false, false) => errno(libc::ENOENT),
-            _ => {
-                self.watches.insert((selector, fd), watch);
+    fn find(&mut self, selector: u32, fd: RawFd) -> Option<usize> {
+        self.watches.iter().position(|watch| (watch.selector, watch.fd) == (selector, fd))
+    }
+
+    pub(crate) fn watch(&mut self, watch: Watch, anew: bool) -> io::Result<()> {
+        if !watch.is_waker {
+            if !self.sockets.contains_key(&watch.fd) {
+                return Err(not_ours(watch.fd));
+            }
+            self.lose(OF_WATCH)?;
+        }
+        match (self.find(watch.selector, watch.fd), anew) {
+            (Some(_), true) => errno(libc::EEXIST),
+            (None, false) => errno(libc::ENOENT),
+            (Some(at), false) => {
+                self.watches[at] = watch;
+                Ok(())
+            }
+            (None, true) => {
+                self.watches.push(watch);
                 Ok(())
             }
         }
     }
 
     pub(crate) fn unwatch(&mut self, selector: u32, fd: RawFd) -> io::Result<()> {
-        self.watches
-            .remove(&(selector, fd))
-            .map(drop)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+        match self.find(selector, fd) {
+            Some(at) => {
+                if !self.watches[at].is_waker {
+                    self.lose(&[libc::ENOMEM])?;
+                }
+                self.watches.remove(at);
+                Ok(())
+            }
+            None => errno(libc::ENOENT),
+        }
     }
 
     pub(crate) fn arm_clock(&mut self, selector: u32, deadline: Instant) {
         self.clocks.insert(selector, deadline);
     }
 
-    /// Something happened to a socket: an edge for whoever watches it.
-    pub(super) fn changed(&mut self, fd: RawFd) {
-        for ((_, watched), watch) in &mut self.watches {
-            if *watched == fd && !watch.one_shot {
-                watch.loaded = true;
-            }
-        }
+    /// Something happened to a socket that makes it readable or writable: an edge for whoever waits for that. (What the edge
+    /// then tells is all that is so.)
+    pub(super) fn announce(&mut self, fd: RawFd, news: u32) {
+        let hears = |watch: &&mut Watch| watch.fd == fd && !watch.one_shot && watch.wanted & news != 0;
+        self.watches.iter_mut().filter(hears).for_each(|watch| watch.loaded = true);
     }
 
     /// poll(2)'s flags of a socket as it is now.
@@ -90,15 +114,32 @@ impl Kernel {
         }
     }
 
-    /// What this selector has to tell now.
-    fn ready(&self, selector: u32, woken: &[RawFd]) -> Vec<(RawFd, u32)> {
-        let watched = self.watches.range((selector, RawFd::MIN)..=(selector, RawFd::MAX));
-        let told =
-            watched.filter(|((_, fd), watch)| watch.loaded || woken.contains(fd)).map(|((_, fd), watch)| {
-                let state = if woken.contains(fd) { IN } else { self.state_of(*fd) };
-                (*fd, state & (watch.wanted | ERR | HUP | if watch.wanted & IN != 0 { RDHUP } else { 0 }))
-            });
-        told.filter(|(_, flags)| *flags != 0).collect()
+    /// What there is to tell of a watch now.
+    fn flags(&self, watch: &Watch, woken: &[RawFd]) -> u32 {
+        if watch.is_waker {
+            return if woken.contains(&watch.fd) { IN } else { 0 };
+        }
+        let asked_or_not = ERR | HUP | if watch.wanted & IN != 0 { RDHUP } else { 0 };
+        if watch.loaded { self.state_of(watch.fd) & (watch.wanted | asked_or_not) } else { 0 }
+    }
+
+    /// What this selector has to tell: which watches, by their places, and of what.
+    fn ready(&self, selector: u32, woken: &[RawFd]) -> Vec<(usize, u32)> {
+        let watches = self.watches.iter().enumerate().filter(|(_, watch)| watch.selector == selector);
+        let ready = watches.map(|(at, watch)| (at, self.flags(watch, woken)));
+        ready.filter(|(_, flags)| *flags != 0).collect()
+    }
+
+    /// Counts the waits that tell of something nobody does anything about.
+    fn look_for_spinning(&mut self) -> io::Result<()> {
+        let (told, changed) = (std::mem::take(&mut self.told), std::mem::take(&mut self.changed));
+        self.idle = if changed { 0 } else { self.idle + u32::from(told) };
+        if self.idle <= MOST_IDLE {
+            return Ok(());
+        }
+        let problem =
+            format!("{MOST_IDLE} waits in a row told of something, and nobody did anything about it");
+        Err(io::Error::other(problem))
     }
 
     /// One look at what is ready, after the world moved on. `None`: nothing yet, but it moved; look again.
@@ -113,22 +154,25 @@ impl Kernel {
         clock_key: u64,
     ) -> Option<io::Result<()>> {
         self.bury();
-        if let Err(error) = self.interrupt() {
+        if let Err(error) = self.look_for_spinning().and_then(|()| self.hinder(&[libc::EINTR])) {
             return Some(Err(error));
         }
         let moved = self.progress();
         if self.clocks.get(&selector).is_some_and(|rings| *rings <= self.now) {
             self.clocks.remove(&selector);
+            self.changed = true;
             ready.push(Event::new(clock_key, IN));
         }
         let mut told = self.ready(selector, woken);
         self.select(&mut told);
-        for (fd, flags) in told.into_iter().take(ready.capacity() - ready.len()) {
-            let watch = self.watches.get_mut(&(selector, fd)).expect("it was found there");
+        for (at, flags) in told.into_iter().take(ready.capacity() - ready.len()) {
+            let watch = &mut self.watches[at];
             watch.loaded &= !(watch.edge || watch.one_shot);
-            woken.retain(|woken| *woken != fd);
+            self.changed |= watch.is_waker;
+            woken.retain(|woken| *woken != watch.fd);
             ready.push(Event::new(watch.key, flags));
         }
+        self.told = !ready.is_empty();
         self.add_spurious(selector, ready);
         let clock = self.clocks.get(&selector).copied();
         if !ready.is_empty() || until.is_some_and(|until| until <= self.now) {
@@ -136,7 +180,8 @@ impl Kernel {
         } else if moved {
             None
         } else if let Some(next) = [until, clock].into_iter().flatten().min() {
-            self.now = self.now.max(next);
+            let late = if self.choices.choose(2) == 1 { DELAY } else { Duration::ZERO };
+            (self.now, self.changed) = (self.now.max(next) + late, true);
             None
         } else {
             let problem = "the simulation is at rest: nothing that was planned is left, and no clock is set";
@@ -145,7 +190,7 @@ impl Kernel {
     }
 
     /// Which of the ready are told, and in which order: all, in reverse, or only one. The others are told next time.
-    fn select(&mut self, told: &mut Vec<(RawFd, u32)>) {
+    fn select(&mut self, told: &mut Vec<(usize, u32)>) {
         if told.len() < 2 {
             return;
         }
@@ -161,18 +206,23 @@ impl Kernel {
 
     /// Tells of somebody who is not ready.
     fn add_spurious(&mut self, selector: u32, ready: &mut Vec<Event>) {
-        let connected = |fd: &RawFd| {
-            self.sockets.get(fd).is_some_and(|socket| matches!(socket.state, State::Connected(_)))
-        };
-        let watched = self.watches.range((selector, RawFd::MIN)..=(selector, RawFd::MAX));
-        let others: Vec<(u64, u32)> = watched
-            .filter(|((_, fd), watch)| watch.loaded | watch.edge && connected(fd))
-            .map(|(_, watch)| (watch.key, watch.wanted))
-            .filter(|(key, _)| ready.iter().all(|event| event.key() != *key))
-            .collect();
-        if ready.len() < ready.capacity() && !others.is_empty() && self.choices.choose(2) == 1 {
-            let (key, wanted) = others[self.choices.index(others.len())];
-            ready.push(Event::new(key, wanted & (IN | OUT)));
+        let is_silent = |watch: &Watch| ready.iter().all(|event| event.key() != watch.key);
+        let is_armed = |watch: &Watch| !watch.is_waker && (watch.loaded || watch.edge);
+        let watches = self.watches.iter().enumerate().filter(|(_, watch)| watch.selector == selector);
+        let silent = watches.filter(|(_, watch)| is_armed(watch) && is_silent(watch));
+        let silent: Vec<usize> = silent.map(|(at, _)| at).collect();
+        if ready.len() < ready.capacity() && !silent.is_empty() && self.choices.choose(2) == 1 {
+            let watch = &mut self.watches[silent[self.choices.index(silent.len())]];
+            watch.loaded &= !watch.one_shot;
+            ready.push(Event::new(watch.key, watch.wanted));
         }
     }
+}
+
+fn not_ours(fd: RawFd) -> io::Error {
+    let problem = format!(
+        "descriptor {fd} is not simulated: while a simulation runs on a thread, what can be watched there are the TCP \
+         sockets made there, by this library and since it began; no Unix or UDP sockets, pipes, files or signals"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, problem)
 }

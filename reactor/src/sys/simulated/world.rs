@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::network::{End, Travel};
-use super::{Act, Choice, DELAY, Kernel, Peer, PeerState, Socket, State};
+use super::network::End;
+use super::{Act, Choices, DELAY, Kernel, Peer, PeerState, State};
+use crate::sys::{IN, OUT};
 
 /// Something that can happen.
 #[derive(Copy, Clone, Debug)]
@@ -15,22 +16,28 @@ enum Move {
     Connected(RawFd),
     Act(usize),
     Read(usize),
+    Cut(usize),
 }
 
 impl Kernel {
-    /// Lets everything happen that can, or one thing, or nothing for now. Whether something did.
+    /// Lets everything happen that can, or one thing, or nothing for now, or a misfortune. Whether something did.
     pub(super) fn progress(&mut self) -> bool {
         let moves = self.moves();
         if moves.is_empty() {
             return false;
         }
-        match self.choices.choose(4) {
+        self.changed = true;
+        match self.choices.choose(if self.losses && !self.links.is_empty() { 5 } else { 4 }) {
             1 => {
                 let one = moves[self.choices.index(moves.len())];
                 self.happen(one, false);
             }
             2 => moves.into_iter().rev().for_each(|each| self.happen(each, true)),
             3 => self.now += DELAY,
+            4 => {
+                let lost = self.choices.index(self.links.len());
+                self.happen(Move::Cut(lost), true);
+            }
             _ => moves.into_iter().for_each(|each| self.happen(each, true)),
         }
         true
@@ -38,14 +45,12 @@ impl Kernel {
 
     fn moves(&self) -> Vec<Move> {
         let mut moves = Vec::new();
-        for (link, sides) in self.links.iter().enumerate() {
-            let moving = (0..2).filter(|side| sides.sides[*side].sends.is_moving());
-            moves.extend(moving.map(|side| Move::Arrive(End { link, side })));
+        for (at, link) in self.links.iter().enumerate() {
+            let moving = (0..2).filter(|side| link.sides[*side].sends.is_moving());
+            moves.extend(moving.map(|side| Move::Arrive(End { link: at, side })));
+            let connects = link.sides[0].fd.filter(|fd| self.is_connecting(*fd));
+            moves.extend(connects.map(Move::Connected));
         }
-        let connecting = |(fd, socket): (&RawFd, &Socket)| {
-            matches!(socket.state, State::Connecting(_)).then_some(Move::Connected(*fd))
-        };
-        moves.extend(self.sockets.iter().filter_map(connecting));
         for (at, peer) in self.peers.iter().enumerate() {
             if peer.plan.front().is_some_and(|act| self.is_possible(peer, act)) {
                 moves.push(Move::Act(at));
@@ -58,9 +63,17 @@ impl Kernel {
         moves
     }
 
+    fn is_connecting(&self, fd: RawFd) -> bool {
+        self.sockets
+            .get(&fd)
+            .is_some_and(|socket| matches!(socket.state, State::Connecting(_)) && socket.error.is_none())
+    }
+
     fn is_possible(&self, peer: &Peer, act: &Act) -> bool {
         match (act, peer.end) {
             (Act::Connect(_) | Act::Read(_), _) => true,
+            (Act::Await(bytes), _) => peer.received.len() >= *bytes,
+            (_, None) => peer.serves.is_none(), // nobody has come yet
             (Act::Send(_), Some(end)) => {
                 let link = &self.links[end.link];
                 link.sides[end.side].sends.bytes.len() < self.room
@@ -82,18 +95,20 @@ impl Kernel {
                     link.sides[end.side].sends.take_all();
                     link.close(there, true);
                 }
+                let news = if link.is_reset(there) { IN | OUT } else { IN };
                 if let Some(fd) = link.sides[there].fd {
-                    self.changed(fd);
+                    self.announce(fd, news);
                 }
             }
             Move::Connected(fd) => {
                 if let State::Connecting(end) = self.sockets[&fd].state {
                     self.at(fd).state = State::Connected(end);
-                    self.changed(fd);
+                    self.announce(fd, OUT);
                 }
             }
             Move::Act(peer) => self.act(peer, whole),
             Move::Read(peer) => self.read(peer, whole),
+            Move::Cut(link) => self.links[link].cut(),
         }
     }
 
@@ -107,6 +122,7 @@ impl Kernel {
                 self.peers[at].refused = end.is_none();
             }
             (Act::Read(reads), _) => self.peers[at].reads = reads,
+            (Act::Await(_), _) => {}
             (Act::Send(mut bytes), Some(end)) => {
                 let link = &mut self.links[end.link];
                 if link.is_reset(end.side) || link.sides[end.other().side].deaf && bytes.is_empty() {
@@ -120,12 +136,7 @@ impl Kernel {
                     self.peers[at].plan.push_front(Act::Send(bytes));
                 }
             }
-            (Act::Finish, Some(end)) => {
-                let fin = &mut self.links[end.link].sides[end.side].sends.fin;
-                if *fin == Travel::Unsent {
-                    *fin = Travel::Sent;
-                }
-            }
+            (Act::Finish, Some(end)) => self.links[end.link].finish(end.side),
             (Act::Reset, Some(end)) => self.links[end.link].close(end.side, true),
             (Act::Close, Some(end)) => self.links[end.link].close(end.side, false),
             (_, None) => {} // refused: nothing comes of it
@@ -136,15 +147,15 @@ impl Kernel {
         let Some(end) = self.peers[at].end else { return };
         let incoming = self.links[end.link].incoming(end.side);
         let count = if whole { incoming.arrived } else { self.choices.portion(incoming.arrived) };
-        self.peers[at].received.extend(incoming.take(count));
-        self.told_room(end.other());
+        let bytes: Vec<u8> = self.take(end, count).collect();
+        self.peers[at].received.extend(bytes);
     }
 
     // ------------------------------------------------------------------------------------------ the peers' directors
 
-    pub(crate) fn new_peer(&mut self) -> usize {
+    pub(crate) fn new_peer(&mut self, serves: Option<SocketAddr>) -> usize {
         let (plan, received) = (VecDeque::new(), Vec::new());
-        self.peers.push(Peer { end: None, plan, received, reads: true, refused: false });
+        self.peers.push(Peer { serves, end: None, plan, received, reads: true, refused: false });
         self.peers.len() - 1
     }
 
@@ -174,18 +185,24 @@ impl Kernel {
         self.choices.calm();
     }
 
-    /// From now on a connection may be lost before it is accepted.
+    /// From now on a connection may be lost.
     pub(crate) fn allow_losses(&mut self) {
         self.losses = true;
     }
 
     /// Lets the clock go on.
     pub(crate) fn pass(&mut self, time: Duration) {
-        self.now += time;
+        (self.now, self.changed) = (self.now + time, true);
     }
 
-    pub(crate) fn decided(&self) -> &[Choice] {
-        self.choices.made()
+    /// Lets the world go on without the program, until nothing is left to happen.
+    pub(crate) fn settle(&mut self) {
+        self.bury();
+        while self.progress() {}
+    }
+
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     /// How many sockets of the program are open.
