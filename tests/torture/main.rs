@@ -234,7 +234,7 @@ fn delegate(job: &str) -> Tally {
         let mut tally = Tally::read(&String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
             let (run, said) = (Scratch::of_the_dead(process), String::from_utf8_lossy(&output.stderr));
-            let said = said.lines().next().unwrap_or_default().to_owned();
+            let said = said.lines().filter(|line| !line.is_empty()).take(2).collect::<Vec<_>>().join(" ");
             tally.wrong.push(format!("{job}/{run}: died of it ({}): {said}", output.status));
         }
         Ok(tally)

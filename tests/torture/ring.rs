@@ -161,12 +161,12 @@ impl Ring {
         let owed = std::mem::take(&mut self.owed);
         let mut news: Vec<(u64, u32)> = Vec::new();
         for (&key, &(fd, events)) in &self.polls {
-            let flags = match outcome {
+            let pretended = match outcome {
                 Some(Outcome::AllReadable) => libc::EPOLLIN as u32 & events,
                 Some(Outcome::AllWritable) => libc::EPOLLOUT as u32 & events,
-                _ if owed.contains(&fd) => look_at(fd, events),
                 _ => 0,
             };
+            let flags = if owed.contains(&fd) { pretended | look_at(fd, events) } else { pretended };
             if flags != 0 {
                 news.push((key, flags));
             }
