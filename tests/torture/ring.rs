@@ -131,6 +131,11 @@ impl Ring {
         self.clock
     }
 
+    /// What it polls that goes on.
+    pub fn polled(&self) -> impl Iterator<Item = RawFd> {
+        self.polls.values().map(|&(fd, _)| fd)
+    }
+
     fn at<T>(&self, part: i64, offset: u32) -> *mut T {
         let start = self.parts.get(&part).or_else(|| self.parts.get(&SUBMISSIONS)).copied().unwrap_or(0);
         (start + offset as usize) as *mut T

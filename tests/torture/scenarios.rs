@@ -1,5 +1,5 @@
 //! What is played: each scenario is a few clients, what they say, and what happens besides. They say nothing about faults, and
-//! check nothing: that is the same for all (`verdict.rs`).
+//! check nothing: that is the same for all (`run.rs`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,6 +65,8 @@ scenarios! {
     reset: tcp, Accepted(0) ends as "reset";
     reset_while_being_answered: small, Accepted(0) ends as "closed before";
     slow_reader: small;
+    slow_reader_by_level: small_by_level;
+    slow_reader_by_one_shot: small_by_one_shot;
     idle_timeout: idle, Accepted(0) ends as "nothing moved";
     descriptor_limit: Settings::default, Accepted(1) ends as "nobody says why";
     table_full: one_at_a_time;
@@ -97,6 +99,14 @@ fn tcp() -> Settings {
 /// Output does not fit into the kernel, nor into the loop.
 fn small() -> Settings {
     Settings { small_buffers: true, watermarks: Watermarks { high: 4096, low: 1024 }, ..Settings::default() }
+}
+
+fn small_by_level() -> Settings {
+    Settings { trigger: Some(Trigger::Level), ..small() }
+}
+
+fn small_by_one_shot() -> Settings {
+    Settings { trigger: Some(Trigger::OneShot), ..small() }
 }
 
 fn refuses_the_second() -> Settings {
@@ -215,6 +225,14 @@ fn slow_reader(stage: &mut Stage) {
     stage.settle();
     stage.clients[slow].slow = false;
     stage.settle();
+}
+
+fn slow_reader_by_level(stage: &mut Stage) {
+    slow_reader(stage);
+}
+
+fn slow_reader_by_one_shot(stage: &mut Stage) {
+    slow_reader(stage);
 }
 
 /// One says nothing for too long; the other keeps talking.

@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reactor::Backend;
 use reactor::event_loop::{ConnectionId, Incoming, Limits, ListenerId, Reactor, Watermarks};
 use reactor::net::Address;
+use reactor::{Backend, Trigger};
 
 use crate::bare::Bare;
 use crate::blocking::Blocking;
@@ -23,6 +23,7 @@ use crate::calls::Call;
 use crate::clients::{Client, Door, Host, Listening};
 use crate::engine::{Engine, Kind};
 use crate::kernel::{self, Interlude, Label};
+use crate::ring::Ring;
 use crate::zen::{self, Book, SharedBook, Story, Zen};
 
 /// How long a turn waits at most, by the kernel's own clock.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     pub watermarks: Watermarks,
     pub small_buffers: bool,
+    /// How the loop watches connections, if not as it likes best.
+    pub trigger: Option<Trigger>,
     /// The number of a connection that is given no protocol.
     pub refuses: Option<usize>,
     pub engine: Kind,
@@ -54,6 +57,7 @@ impl Default for Settings {
             limits,
             watermarks,
             small_buffers: false,
+            trigger: None,
             refuses: None,
             engine: Kind::EventLoop,
         }
@@ -191,7 +195,7 @@ impl Stage {
     }
 
     fn build(&mut self) -> io::Result<()> {
-        let Settings { limits, watermarks, .. } = self.settings;
+        let Settings { limits, watermarks, trigger, .. } = self.settings;
         let (backend, book) = (self.backend, Rc::clone(&self.book));
         match self.settings.engine {
             Kind::EventLoop => {}
@@ -206,14 +210,13 @@ impl Stage {
                 return Ok(());
             }
         }
-        let reactor = kernel::armed(|| {
-            Reactor::builder()
-                .backend(backend)
-                .limits(limits)
-                .watermarks(watermarks)
-                .read_budget(4096)
-                .build()
-        })?;
+        let builder =
+            Reactor::builder().backend(backend).limits(limits).watermarks(watermarks).read_budget(4096);
+        let builder = match trigger {
+            Some(trigger) => builder.trigger(trigger),
+            None => builder,
+        };
+        let reactor = kernel::armed(|| builder.build())?;
         self.book.borrow_mut().spawner = Some(reactor.spawner());
         self.engine = Some(Engine::EventLoop(reactor));
         Ok(())
@@ -606,7 +609,9 @@ impl Stage {
             self.complain(format!("{timers} timers are left"));
         }
         let (open, registered, watched) = kernel::with(|kernel| {
-            let registered: Vec<RawFd> = kernel.registered.keys().map(|&(_, fd)| fd).collect();
+            let in_sets = kernel.registered.keys().map(|&(_, fd)| fd);
+            let in_rings = kernel.rings.values().flat_map(Ring::polled);
+            let registered: Vec<RawFd> = in_sets.chain(in_rings).collect();
             (kernel.open.clone(), registered, kernel.watched.clone())
         });
         for call in [
