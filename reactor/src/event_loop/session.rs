@@ -327,7 +327,7 @@ impl<P: Protocol> Session<P> {
 
     pub(crate) fn is_drained_due(&self, outside: &Outside<P::Message>) -> bool {
         self.state.has(NOTIFY_DRAINED)
-            && self.state.may_write()
+            && !self.state.is_closing() // after a half-close nothing can be added, and yet it may be awaited
             && self.state.queued() <= outside.watermarks.low
     }
 

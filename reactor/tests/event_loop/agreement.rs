@@ -49,6 +49,15 @@ impl Frames for Lines {
                 cx.pause_reading();
                 cx.start_timer(millis(1));
             }
+            b"post" => {
+                cx.pause_reading();
+                cx.send(cx.id(), ()).expect("there is room in the mailbox");
+            }
+            b"drain" => {
+                cx.write(&[b'd'; 500]);
+                cx.pause_reading();
+                cx.notify_drained();
+            }
             line => {
                 cx.buffer().extend(line.iter().rev());
                 cx.write(b"\n");
@@ -60,6 +69,14 @@ impl Frames for Lines {
     }
     fn timer(&mut self, _: Timer, cx: &mut Context<'_, ()>) {
         cx.write(b"waited\n");
+        cx.resume_reading();
+    }
+    fn message(&mut self, (): (), cx: &mut Context<'_, ()>) {
+        cx.write(b"posted\n");
+        cx.resume_reading();
+    }
+    fn drained(&mut self, cx: &mut Context<'_, ()>) {
+        cx.write(b"drained\n");
         cx.resume_reading();
     }
 }
@@ -116,8 +133,14 @@ impl<P: Protocol<Message = ()>> Protocol for Recorded<P> {
     fn eof(&mut self, cx: &mut Context<'_, ()>) {
         self.inner.eof(cx);
     }
+    fn drained(&mut self, cx: &mut Context<'_, ()>) {
+        self.inner.drained(cx);
+    }
     fn timer(&mut self, timer: Timer, cx: &mut Context<'_, ()>) {
         self.inner.timer(timer, cx);
+    }
+    fn message(&mut self, (): (), cx: &mut Context<'_, ()>) {
+        self.inner.message((), cx);
     }
     fn closed(&mut self, reason: &CloseReason, _: &mut Context<'_, ()>) {
         self.closed.lock().unwrap().push(reason.to_string());
@@ -297,6 +320,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         12 => text,
         2 => Just(b"wait".to_vec()),
         2 => Just(b"much".to_vec()),
+        1 => Just(b"post".to_vec()),
+        1 => Just(b"drain".to_vec()),
         1 => Just(b"bye".to_vec()),
         1 => Just(b"half".to_vec()),
         1 => proptest::collection::vec(b'a'..=b'z', 55..90),
@@ -364,6 +389,11 @@ fn an_answer_of_several_pieces_does_not_stop_between_two_of_them() {
         24,
     );
     all_agree(|| Delimited(Lines), &speech);
+}
+
+#[test]
+fn drained_comes_after_a_half_close_whoever_waits() {
+    all_agree(|| Delimited(Lines), &said(&[b"half\ndrain\n", b"post\ndrain\nab"], (65536, 16384), 65536));
 }
 
 proptest! {

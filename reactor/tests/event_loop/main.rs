@@ -103,6 +103,7 @@ macro_rules! conversations {
                 output_beyond_the_high_mark_pauses_reading_until_the_low_mark,
                 drained_comes_once_for_each_request_and_not_in_the_same_turn,
                 drained_comes_when_the_peer_took_enough,
+                drained_comes_after_a_half_close_too,
                 an_endless_producer_does_not_starve_a_neighbour,
                 too_much_output_ends_the_connection,
                 files_and_static_pieces_are_no_burden_and_do_not_count,
