@@ -245,7 +245,10 @@ impl<P: Protocol> Session<P> {
     /// The peer finished sending.
     pub(crate) fn end(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) {
         self.state.flags |= ENDED;
-        self.tell_eof(output, outside);
+        // What was kept during a pause that is over comes first, if nobody has offered it since.
+        if !self.go_on(output, outside) {
+            self.tell_eof(output, outside);
+        }
     }
 
     fn tell_eof(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) {

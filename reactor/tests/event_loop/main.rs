@@ -83,6 +83,7 @@ macro_rules! conversations {
                 what_is_held_is_offered_after_a_pause_from_elsewhere,
                 a_fin_behind_a_full_read_is_delivered,
                 a_fin_with_the_first_bytes_is_delivered,
+                a_fin_does_not_overtake_what_is_held_until_drained,
                 a_reset_while_paused_is_bounded_by_the_idle_limit,
                 a_paused_connection_whose_peer_hung_up_does_not_spin,
                 a_protocol_that_declares_how_far_it_searched_reads_it_again,
