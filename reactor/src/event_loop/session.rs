@@ -361,7 +361,7 @@ impl<P: Protocol> Session<P> {
     /// Why it ends, if it ends now in order.
     pub(crate) fn orderly_reason(&self) -> CloseReason {
         match self.state.held() {
-            bytes if bytes > 0 && self.state.has(ENDED) => CloseReason::MidRequest(bytes),
+            bytes if bytes > 0 && self.state.has(EOF_TOLD) => CloseReason::MidRequest(bytes),
             _ => CloseReason::Finished,
         }
     }

@@ -443,6 +443,13 @@ fn the_end_does_not_overtake_what_is_held_whoever_waits() {
     all_agree(|| Delimited(Lines::default()), &said(&[b"wait half\ndrain\nwait\n"], (65536, 16384), 65536));
 }
 
+#[test]
+fn a_protocol_that_closes_with_requests_left_ends_for_the_same_reason_whoever_waits() {
+    for pieces in [&[&b"wait half\ndrain half\nwait bye\n"[..], b"more\n"][..], &[b"wait bye\nmore\n"]] {
+        all_agree(|| Delimited(Lines::default()), &said(pieces, (65536, 16384), 65536));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 

@@ -114,6 +114,7 @@ macro_rules! conversations {
                 a_conversation_that_both_sides_ended_is_finished,
                 a_peer_that_ends_in_the_middle_of_a_request_is_told_apart,
                 a_peer_that_is_gone_before_everything_was_sent_is_told_apart,
+                a_protocol_that_closes_by_itself_is_finished_whatever_is_left,
                 a_reset_is_told_as_such,
                 a_reset_behind_a_question_is_told_as_such_whatever_the_answer,
                 an_abort_is_a_reset_for_the_peer,
