@@ -282,11 +282,14 @@ fn a_timeout_is_not_stretched_to_whole_milliseconds() {
     for backend in backends() {
         let mut waiting = Waiting::with(backend);
         for timeout in [Duration::ZERO, Duration::from_micros(50)] {
-            // Others may hold the processor for longer, but not every time.
-            eventually(&format!("a wait of {timeout:?} below 700 µs with {backend}"), || {
-                let start = Instant::now();
-                waiting.wait_for(timeout);
-                start.elapsed() < Duration::from_micros(700)
+            // Others may hold the processor for longer, but not every time. (Or before it begins, so that nothing is left.)
+            eventually(&format!("waits of {timeout:?} below 700 µs with {backend}"), || {
+                let is_short = |_: &i32| {
+                    let start = Instant::now();
+                    let result = waiting.poll.poll(&mut waiting.events, Some(timeout));
+                    result.is_ok() && start.elapsed() < Duration::from_micros(700)
+                };
+                (0..10).filter(is_short).count() > 5
             });
         }
     }
@@ -301,12 +304,14 @@ fn a_signal_is_told_as_interrupted() {
         let (signal, over) = (interrupting_signal(), Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&over);
         let thread = thread::spawn(move || {
-            while !seen.load(Ordering::SeqCst) {
+            // For so long that a defect shows, and not for ever.
+            let start = Instant::now();
+            while !seen.load(Ordering::SeqCst) && start.elapsed() < Duration::from_secs(3) {
                 signal();
                 thread::sleep(Duration::from_millis(1)); // the first may come before the wait
             }
         });
-        let result = poll.poll(&mut events, Some(Duration::from_secs(20)));
+        let result = poll.poll(&mut events, Some(Duration::from_secs(4)));
         over.store(true, Ordering::SeqCst);
         thread.join().unwrap();
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Interrupted, "{backend}");
@@ -350,7 +355,9 @@ fn a_signal_during_a_wait_that_submits_is_told() {
 const WAITS: &[libc::c_long] = &[
     libc::SYS_pselect6,
     libc::SYS_ppoll,
-    #[cfg(target_arch = "x86_64")] // younger processors never had it
+    #[cfg(target_arch = "x86_64")] // younger processors never had these two
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,

@@ -567,3 +567,48 @@ impl<P: Protocol> fmt::Debug for Reactor<P> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::Context;
+    use crate::readiness::backend::{Rearm, Registration};
+    use crate::readiness::{Interest, Trigger};
+    use std::cell::RefCell;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        type Message = ();
+        fn received(&mut self, input: &[u8], _: &mut Context<'_, ()>) -> usize {
+            input.len()
+        }
+    }
+
+    /// What was closed without being deregistered may ring for ever, and nobody is there to do something about it.
+    #[test]
+    fn events_without_effect_are_told_as_a_busy_loop() {
+        for &backend in &Backend::available()[1..] {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let notes = Rc::clone(&told);
+            let note = move |notice: &Notice<'_>| notes.borrow_mut().push(notice.to_string());
+            let mut reactor = Reactor::<Silent>::builder().backend(backend).on_notice(note).build().unwrap();
+            let (socket, _peer) = UnixStream::pair().unwrap();
+            let (interest, trigger, rearm) = (Interest::WRITABLE, Trigger::Level, Rearm::ByOwner);
+            let nobody = Registration { key: key(CONNECTION, 7, 7), interest, trigger, rearm };
+            reactor.driver.selector.register(socket.as_fd(), nobody).unwrap();
+            for turn in 1..=2 * SPINNING {
+                reactor.turn(None).unwrap();
+                let times = usize::from(turn >= SPINNING) + usize::from(turn >= 2 * SPINNING);
+                assert_eq!(told.borrow().len(), times, "{backend}, turn {turn}: {told:?}");
+            }
+            assert_eq!(
+                (reactor.counters().stale, reactor.counters().idle_turns),
+                (2 * SPINNING, 2 * SPINNING)
+            );
+        }
+    }
+}

@@ -67,6 +67,7 @@ macro_rules! conformance {
                     a_boxed_source_is_a_source,
                     a_registration_from_another_thread_reaches_the_wait_in_progress,
                     a_reregistration_from_another_thread_reaches_the_wait_in_progress,
+                    a_close_after_deregistering_is_a_close,
                     a_close_after_deregistering_in_another_thread_is_a_close,
                     a_registry_outlives_its_poll,
                     the_descriptor_of_a_poll_stands_for_all_it_watches,

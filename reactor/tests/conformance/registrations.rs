@@ -10,7 +10,7 @@ use std::thread;
 use reactor::event::Source;
 use reactor::net::TcpStream;
 use reactor::unix::SourceFd;
-use reactor::{Backend, Events, Token, Waker};
+use reactor::{Backend, Events, Token, Trigger, Waker};
 
 use crate::support::{READABLE, WRITABLE, Waiting, duplicate_high, pair, raise_descriptor_limit, raw_pair};
 
@@ -142,6 +142,19 @@ pub fn a_reregistration_from_another_thread_reaches_the_wait_in_progress(backend
     });
     waiting.wait_one(2);
     drop(thread.join().unwrap());
+}
+
+/// A ring holds what it watches until it was told to let go, and did.
+pub fn a_close_after_deregistering_is_a_close(backend: Backend) {
+    let mut waiting = Waiting::with(backend);
+    for trigger in [Trigger::Edge, Trigger::Level, Trigger::OneShot] {
+        let (mut ours, mut theirs) = pair();
+        waiting.register(&mut ours, 1, READABLE, trigger);
+        waiting.assert_silent();
+        waiting.deregister(&mut ours);
+        drop(ours);
+        assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0, "the end is seen at once");
+    }
 }
 
 /// select(2) and poll(2) hold what they watch: a close in another thread would take effect only when the wait ends.

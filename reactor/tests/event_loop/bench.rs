@@ -18,8 +18,7 @@ use reactor::event_loop::{
 use reactor::net::Address;
 use reactor::{Backend, Trigger};
 
-/// Long enough that only a defect lasts longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use crate::support::PATIENCE;
 
 /// The longest wait of one turn. A turn that has something to do never waits so long.
 const LIMIT: Duration = Duration::from_millis(20);

@@ -35,6 +35,24 @@ fn timers_ring_while_it_waits_for_input() {
 }
 
 #[test]
+fn a_peer_that_was_gone_before_a_word_was_said_reset_the_conversation() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    support::reset_on_close(&theirs);
+    drop(theirs);
+    while ours.peer_addr().is_ok() {
+        thread::yield_now();
+    }
+    let diary = Diary::default();
+    let reason = converse(ours, Script::new(&diary), &Limits::default()).unwrap();
+    assert!(matches!(reason, CloseReason::Reset), "{reason}");
+    assert_eq!(diary.lines(), ["opened", "closed: reset by the peer"]);
+    let error = converse(listener, Script::new(&diary), &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+}
+
+#[test]
 fn timers_ring_although_signals_interrupt_every_wait() {
     let diary = Diary::default();
     let (ours, _theirs) = pair();
@@ -120,14 +138,18 @@ fn messages_reach_the_connection_itself() {
 
 #[test]
 fn a_stream_is_given_back_as_nonblocking_as_it_was() {
-    let (ours, mut theirs) = pair();
-    ours.set_nonblocking(true).unwrap();
-    let duplicate = ours.try_clone().unwrap();
-    theirs.write_all(b"hello").unwrap();
-    theirs.shutdown(Shutdown::Write).unwrap();
-    converse(ours, Script::echo(&Diary::default()), &Limits::default()).unwrap();
-    assert_eq!((&duplicate).read(&mut [0; 1]).unwrap(), 0);
-    theirs.write_all(b"x").unwrap_err();
+    for nonblocking in [false, true] {
+        let (ours, mut theirs) = pair();
+        ours.set_nonblocking(nonblocking).unwrap();
+        let duplicate = ours.try_clone().unwrap();
+        theirs.write_all(b"hello").unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        converse(ours, Script::echo(&Diary::default()), &Limits::default()).unwrap();
+        let flags = rustix::fs::fcntl_getfl(&duplicate).unwrap();
+        assert_eq!(flags.contains(rustix::fs::OFlags::NONBLOCK), nonblocking);
+        assert_eq!((&duplicate).read(&mut [0; 1]).unwrap(), 0);
+        theirs.write_all(b"x").unwrap_err();
+    }
 }
 
 #[test]

@@ -194,27 +194,31 @@ pub fn a_file_is_a_source_that_is_always_ready(backend: Backend) {
     bench.rest();
 }
 
-/// An event already fetched for a source that another one's callback removes is dropped, and counted.
+/// An event already fetched for a source that another one's callback removes is dropped, and counted; not given to the next
+/// in its place.
 #[cfg(feature = "signal-hook")]
 pub fn an_event_of_the_same_batch_for_a_removed_source_is_dropped(backend: Backend) {
-    let mut bench = Bench::new(backend);
-    let victim = Rc::new(Cell::new(None));
-    let removed = Rc::clone(&victim);
     let signal = crate::signals::own_signal();
-    bench
-        .reactor
-        .on_signal(signal, move |reactor| {
-            let id: Option<reactor::event_loop::SourceId> = removed.take();
-            assert!(reactor.remove_source(id.expect("once")));
-        })
-        .unwrap();
-    crate::signals::raise(signal); // its pipe is ready first
-    let (source, mut far) = noting(&bench.diary);
-    victim.set(Some(bench.reactor.add_source(source).unwrap()));
-    far.write_all(b"x").unwrap();
-    bench.rest();
-    assert_eq!(bench.diary.lines(), ["dropped"]);
-    assert_eq!(bench.reactor.counters().stale, 1);
+    crate::signals::with_the_signal_first(|| {
+        let mut bench = Bench::new(backend);
+        let victim = Rc::new(Cell::new(None));
+        let (removed, (next, _next_far)) = (Rc::clone(&victim), noting(&bench.diary));
+        let mut next = Some(next);
+        bench
+            .reactor
+            .on_signal(signal, move |reactor| {
+                let id: Option<reactor::event_loop::SourceId> = removed.take();
+                assert!(reactor.remove_source(id.expect("once")));
+                reactor.add_source(next.take().expect("once")).unwrap();
+            })
+            .unwrap();
+        crate::signals::raise(signal);
+        let (source, mut far) = noting(&bench.diary);
+        victim.set(Some(bench.reactor.add_source(source).unwrap()));
+        far.write_all(b"x").unwrap();
+        bench.rest();
+        bench.diary.lines() == ["dropped"] && bench.reactor.counters().stale == 1
+    });
 }
 
 pub fn a_source_that_makes_no_progress_is_not_taken_for_a_busy_loop(backend: Backend) {

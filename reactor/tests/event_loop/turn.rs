@@ -113,7 +113,7 @@ pub fn a_small_event_buffer_does_not_starve_quiet_connections(backend: Backend) 
     bench.rest();
     for round in 0..3 {
         peers.iter_mut().for_each(|peer| peer.write_all(b"?").unwrap());
-        (0..4).for_each(|_| bench.turn());
+        (0..2).for_each(|_| bench.turn()); // the second batch has room for the rest
         let answered = peers.iter_mut().map(available).filter(|answer| answer == b"?").count();
         assert_eq!(answered, 600, "round {round}");
     }
@@ -160,8 +160,10 @@ pub fn a_wait_that_is_interrupted_goes_on_with_what_is_left(backend: Backend) {
     let mut bench = Bench::new(backend);
     let (stop, interrupt) = (Arc::new(AtomicBool::new(false)), support::interrupting_signal());
     let stopped = Arc::clone(&stop);
+    let start = std::time::Instant::now();
     let other = std::thread::spawn(move || {
-        while !stopped.load(Ordering::Relaxed) {
+        // For so long that a defect shows, and not for ever.
+        while !stopped.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(3) {
             interrupt();
             std::thread::sleep(Duration::from_micros(300));
         }
@@ -177,7 +179,8 @@ pub fn a_wait_that_is_interrupted_goes_on_with_what_is_left(backend: Backend) {
     bench.until("the timer", |_| rang.borrow().is_some());
     stop.store(true, Ordering::Relaxed);
     other.join().unwrap();
-    assert!(rang.borrow().unwrap() - start >= millis(30));
+    let took = rang.borrow().unwrap() - start;
+    assert!(took >= millis(30) && took < Duration::from_secs(2), "{took:?}");
 }
 
 pub fn everything_counted_adds_up(backend: Backend) {

@@ -14,8 +14,8 @@ use reactor::event::{Event, Source};
 use reactor::net::TcpStream;
 use reactor::{Backend, Events, Interest, Poll, Registry, Token, Trigger};
 
-/// Long enough that only a defect lasts longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough that only a defect lasts longer. (tests/planted, where there always is one, waits less.)
+pub const PATIENCE: Duration = Duration::from_secs(if option_env!("IMPATIENT").is_some() { 5 } else { 20 });
 
 pub const READABLE: Interest = Interest::READABLE;
 pub const WRITABLE: Interest = Interest::WRITABLE;
