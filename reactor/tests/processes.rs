@@ -112,6 +112,23 @@ fn when_descriptors_run_out_the_listener_sheds_one_and_rests(backend: Backend) {
     });
 }
 
+/// accept(2) says that there is no descriptor before it looks whether anybody waits.
+fn the_last_free_descriptor_is_no_reason_to_rest(backend: Backend) {
+    alone("the_last_free_descriptor_is_no_reason_to_rest", backend, &[], || {
+        let mut bench = Bench::new(backend);
+        let diary = bench.diary.clone();
+        let address = bench.listen(move || Script::echo(&diary));
+        let peers = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        let before = leave_descriptors(peers.len() - 1); // and the one that was open to count them
+        bench.turn();
+        assert!(std::fs::File::open("/dev/null").is_err(), "one is left");
+        limit_descriptors(before);
+        let counters = bench.reactor.counters();
+        assert_eq!((counters.accepted, counters.shed), (3, 0), "{counters:?}");
+        assert_eq!(bench.diary.find("notice"), None);
+    });
+}
+
 fn a_thousand_connections_leak_no_descriptor(backend: Backend) {
     alone("a_thousand_connections_leak_no_descriptor", backend, &[], || {
         let mut bench = Bench::new(backend);
@@ -282,6 +299,7 @@ macro_rules! processes {
             use super::Backend;
             tests! { $backend;
                 when_descriptors_run_out_the_listener_sheds_one_and_rests,
+                the_last_free_descriptor_is_no_reason_to_rest,
                 a_thousand_connections_leak_no_descriptor,
                 a_loop_gives_its_descriptors_back,
                 the_environment_chooses_the_backend,

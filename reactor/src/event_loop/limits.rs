@@ -92,3 +92,20 @@ impl Default for Watermarks {
         Watermarks { high: 64 * 1024, low: 16 * 1024 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slow reader takes what it takes in bursts, and the time of lingering is short.
+    #[test]
+    fn unsent_bytes_may_stand_still_for_the_longer_of_two_limits() {
+        let [short, long] = [1, 60].map(Duration::from_secs);
+        for (idle, linger_time, expected) in
+            [(None, short, short), (Some(long), short, long), (Some(short), long, long)]
+        {
+            let limits = Limits { idle, linger_time, ..Limits::default() };
+            assert_eq!(limits.flush_time(), expected);
+        }
+    }
+}

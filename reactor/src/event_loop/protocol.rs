@@ -493,3 +493,16 @@ impl<M> Context<'_, M> {
         self.outside.post(Mail { to: Receiver::Many(to, M::clone), message })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_all_of_index_and_generation() {
+        for (index, generation) in [(0, 0), (1, 1 << 16), (ConnectionId::MOST - 1, u32::MAX)] {
+            let id = ConnectionId::from_key(ConnectionId::new(index, generation).key());
+            assert_eq!((id.index(), id.generation()), (index, generation));
+        }
+    }
+}

@@ -186,3 +186,19 @@ pub(crate) fn forks() -> u32 {
     });
     FORKS.load(Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// libuv#4308, #4492: a thread of the kernel that polls the queue keeps a processor busy (`IORING_SETUP_SQPOLL`).
+    #[test]
+    fn no_ring_has_a_thread_of_the_kernel() {
+        for one_thread in [false, true] {
+            match Ring::new(8, 16, one_thread) {
+                Ok(ring) => assert!(!ring.ring.params().is_setup_sqpoll()),
+                Err(error) => eprintln!("skipped: no ring here: {error}"),
+            }
+        }
+    }
+}

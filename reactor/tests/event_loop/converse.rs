@@ -120,14 +120,18 @@ fn messages_reach_the_connection_itself() {
 
 #[test]
 fn a_stream_is_given_back_as_nonblocking_as_it_was() {
-    let (ours, mut theirs) = pair();
-    ours.set_nonblocking(true).unwrap();
-    let duplicate = ours.try_clone().unwrap();
-    theirs.write_all(b"hello").unwrap();
-    theirs.shutdown(Shutdown::Write).unwrap();
-    converse(ours, Script::echo(&Diary::default()), &Limits::default()).unwrap();
-    assert_eq!((&duplicate).read(&mut [0; 1]).unwrap(), 0);
-    theirs.write_all(b"x").unwrap_err();
+    for nonblocking in [false, true] {
+        let (ours, mut theirs) = pair();
+        ours.set_nonblocking(nonblocking).unwrap();
+        let duplicate = ours.try_clone().unwrap();
+        theirs.write_all(b"hello").unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        converse(ours, Script::echo(&Diary::default()), &Limits::default()).unwrap();
+        let flags = rustix::fs::fcntl_getfl(&duplicate).unwrap();
+        assert_eq!(flags.contains(rustix::fs::OFlags::NONBLOCK), nonblocking);
+        assert_eq!((&duplicate).read(&mut [0; 1]).unwrap(), 0);
+        theirs.write_all(b"x").unwrap_err();
+    }
 }
 
 #[test]

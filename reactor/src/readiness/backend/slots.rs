@@ -410,6 +410,32 @@ mod tests {
         assert_eq!(news(&mut slots), [(2, sys::IN)]);
     }
 
+    /// tokio#6133: a count that had wrapped took what was old for news.
+    #[test]
+    fn a_completion_is_late_however_many_polls_came_after_it() {
+        let mut slots = Slots::default();
+        slots.register(5, watch(0, READABLE, Trigger::Edge)).unwrap();
+        let first = polls(&mut slots)[0];
+        for key in 1..=1 << 16 {
+            slots.reregister(5, watch(key, READABLE, Trigger::Edge)).unwrap();
+            assert_eq!(polls(&mut slots).len(), 1);
+            slots.completed(first, sys::IN as i32, true);
+            assert_eq!(slots.news(), 0, "it was the first of {key}");
+        }
+    }
+
+    /// libuv#4598: with the queue of completions full, a poll that should go on ends.
+    #[test]
+    fn an_edge_whose_poll_ended_for_want_of_room_is_armed_again() {
+        let mut slots = Slots::default();
+        slots.register(5, watch(1, READABLE, Trigger::Edge)).unwrap();
+        for _ in 0..3 {
+            let poll = polls(&mut slots)[0];
+            slots.completed(poll, sys::IN as i32, false);
+            assert_eq!(news(&mut slots), [(1, sys::IN)]);
+        }
+    }
+
     #[test]
     fn what_is_told_twice_before_it_is_heard_is_heard_once() {
         let mut slots = Slots::default();

@@ -530,6 +530,23 @@ mod tests {
         assert_eq!(armed & sys::OUT, 0);
     }
 
+    /// tokio#8054: two directions with one state between them wake each other without end.
+    #[test]
+    fn what_happens_in_one_direction_leaves_the_other_as_it_was() {
+        let list = WatchList::new().unwrap();
+        let socket = UnixStream::pair().unwrap().0;
+        let fd = socket.as_raw_fd();
+        let armed = || list.lock().watch(fd).unwrap().armed & (sys::IN | sys::OUT);
+        list.register(socket.as_fd(), edge(1)).unwrap();
+        round(&list, &[(fd, sys::OUT)]);
+        assert_eq!(armed(), sys::IN, "told of room, it still waits for input");
+        list.rearm(socket.as_fd(), Interest::READABLE);
+        assert_eq!(armed(), sys::IN, "reading is no reason to tell of room again");
+        round(&list, &[(fd, sys::IN)]);
+        list.rearm(socket.as_fd(), Interest::WRITABLE);
+        assert_eq!(armed(), sys::OUT, "nor writing to tell of input");
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Told(u32),
