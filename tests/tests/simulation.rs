@@ -86,7 +86,7 @@ fn too_long(simulation: &Simulation) -> io::Result<()> {
     simulation.calm(); // one byte at a time, this would take thousands of turns
     let reactor = server(None)?;
     let client = simulation.connect(address());
-    client.send(&vec![b'?'; 2]);
+    client.send(b"??");
     client.send(&vec![b'a'; LONGEST_QUESTION + 1]);
     end(simulation, reactor, std::slice::from_ref(&client))?;
     let unknown = "Error: unknown aphorism.";

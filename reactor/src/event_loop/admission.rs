@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use super::connection::{Connection, Verdict};
-use super::driver::readiness::Readiness;
+use super::driver::readiness::{Readiness, check_connected};
 use super::listener::{AcceptError, Incoming, Listener, ListenerId};
 use super::notice::{Notice, Refusal};
 use super::outside::{Due, Outside};
@@ -326,7 +326,7 @@ impl<P: Protocol + 'static> Reactor<P> {
         let check = || -> io::Result<()> {
             self.refuse_while_stopping()?;
             self.refuse_when_full()?;
-            sys::peer_address(stream.as_fd())?;
+            check_connected(stream.as_fd())?;
             sys::set_nonblocking(stream.as_fd(), true).map(drop)
         };
         let explain = |source| {

@@ -6,6 +6,7 @@
 //! | [`coming_from`] | whoever knows mio, tokio, asyncio or calloop, and is about to be surprised |
 //! | [`choosing_a_backend`] | whoever asks what select, poll and epoll have to do with it |
 //! | [`what_is_told`] | whoever wants to know what an event says, of which state, and how often |
+//! | [`who_waits`] | whoever asks whether a client can tell a thread from a loop, and where it can |
 //!
 //! All code in it is compiled and run with the tests.
 
@@ -20,3 +21,6 @@ pub mod choosing_a_backend {}
 
 #[doc = include_str!("what_is_told.md")]
 pub mod what_is_told {}
+
+#[doc = include_str!("who_waits.md")]
+pub mod who_waits {}

@@ -352,7 +352,7 @@ fn long_answers_with_room_for_little_are_answered_alike() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn lines_are_answered_alike_whoever_waits(speech in speech(lines())) {

@@ -99,6 +99,19 @@ pub fn what_is_no_connected_socket_is_not_adopted(backend: Backend) {
     assert_eq!((bench.reactor.connections(), bench.diary.lines().len()), (0, 0));
 }
 
+pub fn an_adopted_stream_that_was_reset_is_told_so(backend: Backend) {
+    let mut bench = Bench::new(backend);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    crate::support::reset_on_close(&theirs);
+    drop(theirs);
+    bench.until("the reset is here", |_| ours.peer_addr().is_err());
+    bench.reactor.adopt(ours, bench.script()).unwrap();
+    bench.until_empty();
+    assert_eq!(bench.diary.lines(), ["opened", "closed: reset by the peer"]);
+}
+
 pub fn an_adopted_stream_with_bytes_in_it_is_read(backend: Backend) {
     let mut bench = Bench::new(backend);
     let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -35,6 +35,24 @@ fn timers_ring_while_it_waits_for_input() {
 }
 
 #[test]
+fn a_peer_that_was_gone_before_a_word_was_said_reset_the_conversation() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    support::reset_on_close(&theirs);
+    drop(theirs);
+    while ours.peer_addr().is_ok() {
+        thread::yield_now();
+    }
+    let diary = Diary::default();
+    let reason = converse(ours, Script::new(&diary), &Limits::default()).unwrap();
+    assert!(matches!(reason, CloseReason::Reset), "{reason}");
+    assert_eq!(diary.lines(), ["opened", "closed: reset by the peer"]);
+    let error = converse(listener, Script::new(&diary), &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+}
+
+#[test]
 fn timers_ring_although_signals_interrupt_every_wait() {
     let diary = Diary::default();
     let (ours, _theirs) = pair();

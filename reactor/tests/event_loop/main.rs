@@ -189,6 +189,7 @@ macro_rules! conversations {
                 a_refused_connection_is_never_opened,
                 a_path_that_leads_nowhere_is_an_error_in_words,
                 what_is_no_connected_socket_is_not_adopted,
+                an_adopted_stream_that_was_reset_is_told_so,
                 an_adopted_stream_with_bytes_in_it_is_read,
                 a_callback_opens_connections_through_a_spawner,
                 what_a_spawner_cannot_open_is_told_to_its_protocol,

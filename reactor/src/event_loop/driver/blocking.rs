@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::time::{Duration, Instant};
 
-use super::readiness::{is_passing, transmit};
+use super::readiness::{check_connected, is_passing, transmit};
 use crate::clock;
 use crate::error::in_call;
 use crate::event_loop::limits::{Limits, Watermarks};
@@ -112,7 +112,7 @@ fn hold<P: Protocol>(
     limits: &Limits,
     observer: Observer<'_>,
 ) -> io::Result<CloseReason> {
-    sys::peer_address(stream.as_fd())?;
+    check_connected(stream.as_fd())?;
     // Blocking or not is a property shared with every duplicate of the descriptor: it is put back.
     let was_nonblocking = sys::set_nonblocking(stream.as_fd(), false)?;
     let mut conversation = Conversation::new(stream, protocol, limits, observer);

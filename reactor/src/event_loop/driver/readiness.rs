@@ -3,8 +3,9 @@
 //! It owns the two scratch buffers through which all bytes pass, so that a connection with nothing left over owns none.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::in_call;
 use crate::event_loop::output::{Front, Output};
@@ -162,6 +163,19 @@ fn send_spliced(socket: BorrowedFd<'_>, output: &mut Output) -> (&'static str, u
             // Files are short now and then for reasons of their own (a page to be read): never take that for a full kernel.
             ("sendfile", *result.as_ref().unwrap_or(&0), result)
         }
+    }
+}
+
+/// Whether there is somebody to converse with, or was: who was reset before a word was said has no address any more, but an error
+/// to tell, and that is for the conversation to hear, as it is for one that accept(2) brought. (Reading it here would take it.)
+pub(crate) fn check_connected(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match sys::peer_address(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            let mut entry = [sys::poll_entry(socket.as_raw_fd(), 0)];
+            sys::poll(&mut entry, Some(Duration::ZERO))?;
+            if sys::poll_answer(&entry[0]) & sys::ERR != 0 { Ok(()) } else { Err(error) }
+        }
+        result => result.map(drop),
     }
 }
 
