@@ -8,7 +8,7 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reactor::event_loop::Reactor;
 use reactor::unix::pipe::{Receiver, Sender};
@@ -323,6 +323,49 @@ processes!(polling, Backend::Polling);
 #[cfg(has_io_uring)]
 processes!(io_uring, Backend::IoUring);
 
+/// epoll_pwait2(2) came with Linux 5.11: before, a wait is rounded up to milliseconds, and ends neither early nor never.
+#[cfg(has_epoll)]
+#[test]
+fn where_epoll_knows_no_nanoseconds_a_wait_is_rounded_up() {
+    alone_as("where_epoll_knows_no_nanoseconds_a_wait_is_rounded_up", &[], || {
+        forbid(libc::SYS_epoll_pwait2, libc::ENOSYS);
+        let mut waiting = Waiting::with(Backend::Epoll);
+        let (mut ours, mut theirs) = support::pair();
+        waiting.edge(&mut ours, 1, READABLE);
+        for micros in [1, 500, 1500] {
+            let (limit, start) = (Duration::from_micros(micros), Instant::now());
+            waiting.poll.poll(&mut waiting.events, Some(limit)).unwrap();
+            assert!(waiting.events.is_empty() && start.elapsed() >= limit);
+        }
+        theirs.write_all(b"simple").unwrap();
+        assert_eq!(waiting.wait_for(Duration::from_secs(20) + Duration::from_micros(1)).len(), 1);
+    });
+}
+
+/// From here on this system call fails with `error`, as in a sandbox or before it was known (seccomp(2)): in this thread and
+/// those it starts.
+#[cfg(has_epoll)]
+fn forbid(call: libc::c_long, error: i32) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let is_call = libc::sock_filter {
+        jf: 1, // else: skip one
+        ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32)
+    };
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // the number of the call
+        is_call,
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: `program` and the filter it points to outlive the calls, and the kernel copies them.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
+    }
+}
+
 /// What is io_uring's alone.
 #[cfg(has_io_uring)]
 mod rings {
@@ -334,31 +377,9 @@ mod rings {
     use reactor::unix::SourceFd;
     use reactor::{Backend, Events, Poll, Token};
 
-    use super::alone_as;
     use super::bench::Script;
+    use super::{alone_as, forbid};
     use crate::support::{READABLE, Waiting, is_available, raw_pair};
-
-    /// From here on io_uring_setup(2) fails with `error`, as in a sandbox (seccomp(2)): in this thread and those it starts.
-    fn forbid_rings(error: i32) {
-        let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-        let is_setup = libc::sock_filter {
-            jf: 1, // else: skip one
-            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32)
-        };
-        let mut filter = [
-            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // the number of the call
-            is_setup,
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: `program` and the filter it points to outlive the calls, and the kernel copies them.
-        unsafe {
-            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-            let mode = libc::SECCOMP_MODE_FILTER;
-            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
-        }
-    }
 
     /// Every way to ask for a ring where there is none.
     fn refused() {
@@ -384,7 +405,7 @@ mod rings {
         let (path, environment) =
             ("rings::where_io_uring_is_forbidden_the_error_says_so", [("REACTOR_BACKEND", "io-uring")]);
         alone_as(path, &environment, || {
-            forbid_rings(libc::EPERM);
+            forbid(libc::SYS_io_uring_setup, libc::EPERM);
             refused();
             let by_environment = Poll::new().unwrap_err().to_string();
             assert!(by_environment.contains("forbidden here"), "{by_environment}");
@@ -395,7 +416,7 @@ mod rings {
     fn where_io_uring_is_not_known_the_loop_does_without() {
         let path = "rings::where_io_uring_is_not_known_the_loop_does_without";
         alone_as(path, &[("REACTOR_BACKEND", "")], || {
-            forbid_rings(libc::ENOSYS);
+            forbid(libc::SYS_io_uring_setup, libc::ENOSYS);
             assert_ne!(Poll::new().unwrap().backend(), Backend::IoUring);
             assert_ne!(Reactor::<Script>::builder().build().unwrap().backend(), Backend::IoUring);
             refused();
