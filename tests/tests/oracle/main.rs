@@ -8,6 +8,7 @@
 
 mod client;
 mod differences;
+mod library;
 
 mod reference;
 mod script;
