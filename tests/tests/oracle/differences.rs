@@ -115,7 +115,7 @@ const REFUSED: &[Refused] = &[
         what: "a trigger for models with workers that block, or with a single thread",
         arguments: &["--trigger", "level", "--model"],
         values: &["single", "prethreaded", "pool", "prefork", "fd-passing"],
-        why: "the same",
+        why: "as above",
     },
 ];
 
