@@ -94,6 +94,7 @@ impl Selector for Sim {
 
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
+        ask(simulated::Kernel::begin_wait)?;
         let until = timeout.and_then(|timeout| clock::now().checked_add(timeout));
         for looks in 0.. {
             let mut woken = self.woken();

@@ -130,8 +130,9 @@ impl Kernel {
         ready.filter(|(_, flags)| *flags != 0).collect()
     }
 
-    /// Counts the waits that tell of something nobody does anything about.
-    fn look_for_spinning(&mut self) -> io::Result<()> {
+    /// The program has done what it wanted to, and waits. Counts the waits that tell of something nobody does anything about.
+    pub(crate) fn begin_wait(&mut self) -> io::Result<()> {
+        self.bury();
         let (told, changed) = (std::mem::take(&mut self.told), std::mem::take(&mut self.changed));
         self.idle = if changed { 0 } else { self.idle + u32::from(told) };
         if self.idle <= MOST_IDLE {
@@ -153,8 +154,7 @@ impl Kernel {
         woken: &mut Vec<RawFd>,
         clock_key: u64,
     ) -> Option<io::Result<()>> {
-        self.bury();
-        if let Err(error) = self.look_for_spinning().and_then(|()| self.hinder(&[libc::EINTR])) {
+        if let Err(error) = self.hinder(&[libc::EINTR]) {
             return Some(Err(error));
         }
         let moved = self.progress();
