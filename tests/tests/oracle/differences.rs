@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use zen_tests::{backends, run};
 
+use super::library::{UNLIKE, Unlike};
 use super::reference::{Outcome, Setup};
 use super::servers::{Host, Way, triggers, ways_undressed};
 use super::{dissent, reference};
@@ -114,7 +115,7 @@ const REFUSED: &[Refused] = &[
         what: "a trigger for models with workers that block, or with a single thread",
         arguments: &["--trigger", "level", "--model"],
         values: &["single", "prethreaded", "pool", "prefork", "fd-passing"],
-        why: "the same",
+        why: "as above",
     },
 ];
 
@@ -183,6 +184,9 @@ fn rows() -> String {
     let mut text = String::from("| what happens | where | what it says | why |\n|---|---|---|---|\n");
     for Difference { scene, who, reason, why, .. } in DIFFERENCES {
         text += &format!("| {scene} | {who} | {reason} | {why} |\n");
+    }
+    for Unlike { what, loops, why, .. } in UNLIKE {
+        text += &format!("| {what} | loops | {loops} | {why} |\n");
     }
     for Refused { what, values, why, .. } in REFUSED {
         text += &format!("| somebody asks for {what} | {} | (refused) | {why} |\n", values.join(", "));
