@@ -9,7 +9,7 @@ use std::time::Duration;
 use zen_tests::{backends, run};
 
 use super::reference::{Outcome, Setup};
-use super::servers::{Host, Way, triggers, ways};
+use super::servers::{Host, Way, triggers, ways_undressed};
 use super::{dissent, reference};
 
 /// Something that happens between a client and a server, where time or an error plays a part.
@@ -128,7 +128,7 @@ fn played(scene: &Scene) -> (Outcome, Vec<(Way, Outcome)>) {
     };
     let outcomes: Vec<(Way, Outcome)> = thread::scope(|scope| {
         let threads: Vec<_> =
-            ways().into_iter().map(|way| (way.clone(), scope.spawn(move || play(&way)))).collect();
+            ways_undressed().into_iter().map(|way| (way.clone(), scope.spawn(move || play(&way)))).collect();
         threads.into_iter().map(|(way, thread)| (way, thread.join().expect("it is played"))).collect()
     });
     (reference.outcome, outcomes)

@@ -21,7 +21,7 @@ use script::{End, Script, Service, Step};
 use servers::{Host, Way, ways};
 
 /// Clients made up for each service.
-const CASES: u32 = 60;
+const CASES: u32 = 30;
 
 /// All servers of a service.
 struct Field(Vec<(Way, Host)>);
