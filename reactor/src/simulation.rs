@@ -291,7 +291,7 @@ impl Peer<'_> {
         self.plan(Act::Read(true));
     }
 
-    /// Does what is planned after this only when it has received so many bytes in all.
+    /// Does what is planned after this only when it has received so many bytes in all, or no more will come.
     pub fn await_bytes(&self, received: usize) {
         self.plan(Act::Await(received));
     }
