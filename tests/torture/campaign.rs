@@ -1,6 +1,7 @@
 //! One scenario on one platform: played as it is, then once for every call in it and every outcome of that call, failing once,
 //! and again failing from there on.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use crate::kernel::{Entry, Fault, difference, rows_at};
 use crate::outcomes::Row;
 use crate::run::{Platform, Record, judge, play};
 use crate::scenarios::Scenario;
-use crate::stage::Scratch;
+use crate::stage::{MORE_IDLE_TURNS, Scratch};
 
 /// Tries to have a run begin as the one without faults did. TCP is handed over by the kernel's interrupts: on a busy machine a
 /// segment may once arrive a moment later.
@@ -39,6 +40,8 @@ impl fmt::Display for Injection {
 #[derive(Default)]
 pub struct Tally {
     pub calls: usize,
+    /// Which they are, by name.
+    pub made: BTreeSet<String>,
     pub runs: usize,
     /// Runs that were made again, because they did not begin as they should.
     pub again: usize,
@@ -82,6 +85,7 @@ impl<'a> Campaign<'a> {
         tally.wrong.extend(judge(&baseline, &baseline));
         tally.wrong.extend(scenario.unlike_itself(&baseline.parties));
         tally.calls = baseline.log.len();
+        tally.made = baseline.log.iter().map(|entry| entry.call.name().to_owned()).collect();
         let log = baseline.log.clone().into();
         Ok(Campaign { scenario, platform, scratch, baseline, log, tally })
     }
@@ -154,7 +158,11 @@ impl<'a> Campaign<'a> {
         if faults.iter().all(|(injection, _)| !injection.lasting) {
             let detour = record.turns.saturating_sub(self.baseline.turns);
             self.tally.detour = self.tally.detour.max(detour);
-            self.tally.idle = self.tally.idle.max(record.idle_turns);
+            let idle = record.idle_turns.saturating_sub(self.baseline.idle_turns);
+            self.tally.idle = self.tally.idle.max(idle);
+            if idle > MORE_IDLE_TURNS {
+                self.wrong(id, &format!("{idle} turns more than usual had events and moved nothing"));
+            }
         }
         for complaint in judge(record, &self.baseline) {
             match covering(&complaint, &record.hits) {

@@ -24,12 +24,18 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         what: "listening there again says that the address is in use",
-        why: "such a path is still there, and for as long as it cannot be looked at or removed, nobody can tell that its \
-              owner is gone",
+        why: "such a path is still there, and for as long as it cannot be looked at, tried or removed, nobody can tell that \
+              its owner is gone",
         complaint: "(os error 98)",
-        calls: &[Call::lstat, Call::unlink],
+        calls: &[Call::lstat, Call::socket, Call::connect, Call::unlink],
     },
 ];
+
+/// Calls that no scenario makes, and why.
+pub const NEVER_MADE: &[(Call, &str)] = &[(
+    Call::io_uring_register,
+    "only a ring that two threads wait in asks for it, one after the other; all that is played here waits in one",
+)];
 
 /// The exception that covers a complaint.
 pub fn covering(complaint: &str, hits: &[Hit]) -> Option<usize> {

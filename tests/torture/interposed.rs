@@ -257,15 +257,17 @@ interposed! {
     };
 }
 
-/// Makes a call that must not block. Whoever would have waited in it, on a socket that is not nonblocking, is reported.
+/// Makes a call that must not block. Whoever would have waited in it, on a socket that is not nonblocking, is reported; or has
+/// waited for as long as the socket was told to, where that is what he is here for.
 fn at_once(fd: RawFd, call: impl FnOnce() -> ssize_t) -> ssize_t {
     let answer = call();
     let failed = errno();
     // SAFETY: takes no pointers.
     let blocks = || unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_NONBLOCK == 0;
     if answer == -1 && failed == libc::EAGAIN && blocks() {
-        kernel::with(|kernel| {
-            kernel.violations.push(format!("descriptor {fd} is blocking, and the loop hangs in it"))
+        kernel::with(|kernel| match kernel.patience.get(&fd).copied() {
+            Some(timeout) if kernel.may_block => kernel.pass(timeout),
+            _ => kernel.violations.push(format!("descriptor {fd} is blocking, and the loop hangs in it")),
         });
     }
     set_errno(failed);
@@ -348,7 +350,15 @@ interposed! {
         value: *const c_void,
         length: socklen_t,
     ) -> c_int, real => {
-        intercept(Call::setsockopt, fd, i64::from(name), |_| real(fd, level, name, value, length))
+        intercept(Call::setsockopt, fd, i64::from(name), |_| {
+            if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVTIMEO) {
+                // SAFETY: the loop gives this option a time.
+                let time = unsafe { *value.cast::<libc::timeval>() };
+                let time = Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec as u64);
+                kernel::with(|kernel| kernel.patience.insert(fd, time));
+            }
+            real(fd, level, name, value, length)
+        })
     };
     fn getsockopt(
         fd: c_int,
@@ -530,7 +540,9 @@ interposed! {
     fn poll(entries: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int, _real => {
         // SAFETY: the loop's entries are valid.
         let entries = unsafe { slice::from_raw_parts_mut(entries, count as usize) };
-        wait(Call::poll, -1, millis(timeout), &mut OfPoll(entries)) as c_int
+        // Where there is a ring, it is asked about what the ring has told.
+        let ring = kernel::with(|kernel| kernel.rings.keys().next().copied());
+        wait(Call::poll, ring.unwrap_or(-1), millis(timeout), &mut OfPoll(entries)) as c_int
     };
     fn ppoll(
         entries: *mut libc::pollfd,
@@ -626,9 +638,8 @@ fn wait(call: Call, fd: RawFd, timeout: Option<Duration>, sight: &mut dyn Sight)
         Some(_) => FINITE,
     };
     intercept(call, fd, detail, |outcome| {
-        if timeout.is_none() {
-            kernel::with(|kernel| kernel.watched = sight.watched().into_iter().collect());
-        }
+        let watched = sight.watched();
+        kernel::with(|kernel| kernel.waits_for(watched, timeout.is_none()));
         if detail != AT_ONCE && kernel::interlude() {
             return fail(libc::EINTR);
         }

@@ -37,6 +37,8 @@ pub struct Entry {
     pub detail: i64,
     /// Whether that descriptor is a connection.
     pub is_connection: bool,
+    /// Whether it is allowed to block.
+    pub may_block: bool,
     /// What it returned, or the negative errno; [`UNFINISHED`] while it is being made.
     pub result: i64,
 }
@@ -125,6 +127,10 @@ pub struct Kernel {
     pub rings: BTreeMap<RawFd, Ring>,
     /// What the last wait without an end watched, where the whole set crosses on every wait.
     pub watched: BTreeSet<RawFd>,
+    /// Whether a blocking call is one that is meant to block: then it takes as long as its socket's timeout.
+    pub may_block: bool,
+    /// Those timeouts.
+    pub patience: BTreeMap<RawFd, Duration>,
     /// Whether sockets get small buffers.
     pub small_buffers: bool,
 
@@ -141,6 +147,9 @@ pub struct Kernel {
 
 /// Calls in one turn. More are a hang that no number of turns would show.
 const ENDLESS: usize = 20_000;
+
+/// Where there are no turns, a lasting fault lasts for so many calls.
+const UNDER_FAULT_WITHOUT_TURNS: usize = 500;
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -203,11 +212,15 @@ impl Kernel {
     /// Notes a call that is about to be made, and says what becomes of it.
     pub fn enter(&mut self, call: Call, fd: RawFd, detail: i64) -> (usize, Option<Outcome>) {
         let is_connection = self.labels.contains_key(&fd);
-        let (index, entry) = (self.log.len(), Entry { call, fd, detail, is_connection, result: UNFINISHED });
+        let (index, may_block) = (self.log.len(), self.may_block);
+        let entry = Entry { call, fd, detail, is_connection, may_block, result: UNFINISHED };
         self.log.push(entry);
         self.calls_in_turn += 1;
         if self.calls_in_turn == ENDLESS {
             self.violations.push(format!("one turn made {ENDLESS} calls, the last of them {}", call.name()));
+            self.lift();
+        }
+        if self.may_block && self.calls_in_turn == UNDER_FAULT_WITHOUT_TURNS {
             self.lift();
         }
         if self.calls_in_turn == 2 * ENDLESS {
@@ -242,6 +255,16 @@ impl Kernel {
         };
         self.hits.push(Hit { call: entry.call, label, then, outcome });
         Some(outcome)
+    }
+
+    /// A wait is about to look at these: whatever was closed does not belong among them.
+    pub fn waits_for(&mut self, watched: Vec<RawFd>, for_ever: bool) {
+        for fd in watched.iter().filter(|fd| !self.open.contains_key(fd)) {
+            self.violations.push(format!("descriptor {fd} is waited for, and closed"));
+        }
+        if for_ever {
+            self.watched = watched.into_iter().collect();
+        }
     }
 
     /// Notes what a call returned.
@@ -292,7 +315,7 @@ impl Kernel {
         if let Some(ring) = self.rings.remove(&fd) {
             self.clocks.remove(&ring.clock());
             // SAFETY: it is ours, and nobody's any more.
-            unsafe { libc::close(ring.clock()) };
+            traced::hidden(|| unsafe { libc::close(ring.clock()) });
         }
         self.registered.retain(|&(epoll, _), _| epoll != fd);
         let left_over = self.registered.keys().any(|&(_, watched)| watched == fd);
@@ -416,16 +439,9 @@ pub fn rows_at(entry: Entry) -> impl Iterator<Item = &'static Row> {
 /// So that a few kilobytes fill it.
 fn shrink_buffer(fd: RawFd) {
     let size: libc::c_int = 4096;
+    let (value, length) = ((&raw const size).cast(), size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: `size` is readable for its length.
-    unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUF,
-            (&raw const size).cast(),
-            size_of::<libc::c_int>() as u32,
-        )
-    };
+    traced::hidden(|| unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, value, length) });
 }
 
 fn write_counter(fd: RawFd) {

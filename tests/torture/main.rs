@@ -37,9 +37,13 @@
 //! Each scenario and platform is a process of its own, so that they can run beside each other, and one that dies is reported
 //! with the run it died in.
 
+mod bare;
+mod blocking;
 mod calls;
 mod campaign;
 mod canaries;
+mod clients;
+mod engine;
 mod exceptions;
 mod interposed;
 mod kernel;
@@ -51,6 +55,7 @@ mod stage;
 mod traced;
 mod zen;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
@@ -61,17 +66,18 @@ use reactor::Backend;
 
 use calls::{Call, MADE_BY_CRATES, MADE_BY_THE_REACTOR, MADE_BY_THE_STANDARD_LIBRARY};
 use campaign::{Campaign, Tally};
-use exceptions::EXCEPTIONS;
+use exceptions::{EXCEPTIONS, NEVER_MADE};
 use run::Platform;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::Scenario;
 use stage::Scratch;
 
-/// Every backend there is, and epoll on a kernel of before 5.11.
+/// Every backend there is, epoll on a kernel of before 5.11, and none.
 fn platforms() -> Vec<Platform> {
     let backends = Backend::available().iter().filter(|backend| **backend != Backend::Auto);
     let mut platforms: Vec<Platform> =
         backends.map(|&backend| Platform { name: backend.name(), backend, lacks: &[] }).collect();
     platforms.push(Platform { name: "epoll-of-5.10", backend: Backend::Epoll, lacks: &[Call::epoll_pwait2] });
+    platforms.push(Platform { name: "blocking", backend: Backend::Auto, lacks: &[] });
     platforms
 }
 
@@ -95,7 +101,7 @@ fn parse(job: &str) -> Option<(Platform, &'static Scenario, &str)> {
     let mut parts = job.splitn(3, '/');
     let (platform, scenario) = (parts.next()?, parts.next()?);
     let platform = platforms().into_iter().find(|known| known.name == platform)?;
-    let scenario = SCENARIOS.iter().find(|known| known.name == scenario)?;
+    let scenario = platform.scenarios().find(|known| known.name == scenario)?;
     Some((platform, scenario, parts.next().unwrap_or_default()))
 }
 
@@ -106,8 +112,11 @@ fn work(job: &str) -> io::Result<ExitCode> {
     let (platform, scenario, _) = parse(job).expect("a job's name");
     let mut campaign = Campaign::new(scenario, platform)?;
     campaign.run(env::var_os("TORTURE_PAIRS").is_some());
-    let Tally { calls, runs, again, exceptions, detour, idle, wrong } = &campaign.tally;
+    let Tally { calls, made, runs, again, exceptions, detour, idle, wrong } = &campaign.tally;
     println!("calls {calls}\nruns {runs}\nagain {again}\ndetour {detour}\nidle {idle}");
+    for call in made {
+        println!("made {call}");
+    }
     for count in exceptions {
         println!("exception {count}");
     }
@@ -145,7 +154,9 @@ fn supervise(arguments: &[String]) -> io::Result<ExitCode> {
     let wanted = |job: &str| filters.is_empty() || filters.iter().any(|filter| job.contains(*filter));
     let jobs: Vec<String> = platforms()
         .iter()
-        .flat_map(|platform| SCENARIOS.iter().map(|scenario| format!("{}/{}", platform.name, scenario.name)))
+        .flat_map(|platform| {
+            platform.scenarios().map(|scenario| format!("{}/{}", platform.name, scenario.name))
+        })
         .filter(|job| wanted(job))
         .collect();
     let mut report = Report::default();
@@ -166,6 +177,7 @@ fn supervise(arguments: &[String]) -> io::Result<ExitCode> {
     let mut report = report.into_inner().expect("nobody panics with it");
     if filters.is_empty() {
         report.look_for_idle_exceptions();
+        report.look_for_calls_not_made();
     }
     report.print();
     Ok(if report.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -198,12 +210,8 @@ fn check_the_harness() -> io::Result<Vec<String>> {
         unneeded.map(|call| format!("the reactor does not call {} any more", call.name())).collect();
     let scratch = Rc::new(Scratch::new()?);
     for platform in platforms() {
-        wrong.extend(canaries::silent(platform, &scratch));
-        if platform.backend == Backend::IoUring {
-            println!(
-                "skipped: what the ring's crate calls by itself is not noted, so nobody compared it with strace"
-            );
-            continue;
+        if !platform.is_blocking() {
+            wrong.extend(canaries::silent(platform, &scratch));
         }
         match traced::unseen(platform, scratch.folder())? {
             Some(unseen) => wrong.extend(unseen),
@@ -226,7 +234,7 @@ fn delegate(job: &str) -> Tally {
         let mut tally = Tally::read(&String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
             let (run, said) = (Scratch::of_the_dead(process), String::from_utf8_lossy(&output.stderr));
-            let said = said.lines().next().unwrap_or_default().to_owned();
+            let said = said.lines().filter(|line| !line.is_empty()).take(2).collect::<Vec<_>>().join(" ");
             tally.wrong.push(format!("{job}/{run}: died of it ({}): {said}", output.status));
         }
         Ok(tally)
@@ -242,6 +250,7 @@ impl Tally {
             let number = value.parse().unwrap_or(0);
             match key {
                 "calls" => tally.calls = number,
+                "made" => drop(tally.made.insert(value.to_owned())),
                 "runs" => tally.runs = number,
                 "again" => tally.again = number,
                 "detour" => tally.detour = number,
@@ -261,6 +270,8 @@ impl Tally {
 struct Report {
     /// By platform: its name, scenarios, calls, runs.
     platforms: Vec<(String, usize, usize, usize)>,
+    /// The names of all calls that were made.
+    made: BTreeSet<String>,
     again: usize,
     exceptions: [usize; EXCEPTIONS.len()],
     detour: (usize, String),
@@ -279,6 +290,7 @@ impl Report {
                 (*scenarios, *calls, *runs) = (*scenarios + 1, *calls + tally.calls, *runs + tally.runs);
             }
         }
+        self.made.extend(tally.made);
         self.again += tally.again;
         for (sum, count) in self.exceptions.iter_mut().zip(tally.exceptions) {
             *sum += count;
@@ -290,6 +302,20 @@ impl Report {
             self.idle = (tally.idle, job.to_owned());
         }
         self.wrong.extend(tally.wrong);
+    }
+
+    /// A call that no scenario makes was never made to fail, unless it is known why.
+    fn look_for_calls_not_made(&mut self) {
+        for call in Call::ALL {
+            let why = NEVER_MADE.iter().find(|(never, _)| never == call);
+            match (self.made.contains(call.name()), why) {
+                (true, Some(_)) => {
+                    self.wrong.push(format!("{} is made, and listed as never made", call.name()));
+                }
+                (false, None) => self.wrong.push(format!("no scenario makes {}", call.name())),
+                _ => {}
+            }
+        }
     }
 
     /// What nobody needs any more is no exception.

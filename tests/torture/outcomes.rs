@@ -162,6 +162,15 @@ fn of_a_connection(entry: &Entry) -> bool {
     entry.is_connection
 }
 
+/// A poll of what a ring has told: that was ready before, so whoever looks now sees it.
+fn is_about_news(entry: &Entry) -> bool {
+    entry.detail == AT_ONCE && entry.fd >= 0
+}
+
+fn is_nonblocking(entry: &Entry) -> bool {
+    !entry.may_block
+}
+
 /// The legal outcomes of `call`, besides success. Empty means: it cannot fail where the loop makes it; the comment says why.
 pub fn rows(call: Call) -> &'static [Row] {
     match call {
@@ -259,8 +268,9 @@ pub fn rows(call: Call) -> &'static [Row] {
                 .where_(|entry| entry.detail == FINITE),
             survives(Silence, "zero indicates that the system call timed out")
                 .once()
-                .where_(|entry| entry.detail == AT_ONCE),
-            survives(OneOfThem, "what became ready after the first was looked at is told by the next call"),
+                .where_(|entry| entry.detail == AT_ONCE && !is_about_news(entry)),
+            survives(OneOfThem, "what became ready after the first was looked at is told by the next call")
+                .where_(|entry| !is_about_news(entry)),
             survives(AllReadable, "select(2), BUGS: reported as ready, while nevertheless a read blocks"),
             survives(AllWritable, "select(2), BUGS, likewise for writing"),
         ],
@@ -404,7 +414,22 @@ pub fn rows(call: Call) -> &'static [Row] {
         // Looking at the flags of an open descriptor, and setting O_NONBLOCK, has nothing that could fail.
         Call::fcntl => table![],
         // --------------------------------------------------------------------------------------------------- bytes
-        Call::recv | Call::recvfrom | Call::recvmsg => table![
+        Call::recvfrom => table![
+            survives(NotYet(libc::EAGAIN), "nonblocking and the receive operation would block"),
+            survives(Fails(libc::EINTR), "interrupted by delivery of a signal before any data was available"),
+            survives(Fails(libc::ENOMEM), "could not allocate memory"),
+            survives(
+                Fails(libc::ECONNREFUSED),
+                "udp(7): no receiver was associated; of what was sent before"
+            ),
+        ],
+        Call::sendto => table![
+            survives(Fails(libc::EAGAIN), "nonblocking and the requested operation would block"),
+            survives(Fails(libc::EINTR), "a signal occurred before any data was transmitted"),
+            survives(Fails(libc::ENOBUFS), "the output queue for a network interface was full"),
+            survives(Fails(libc::EPERM), "ip(7): a firewall forbids it"),
+        ],
+        Call::recv | Call::recvmsg => table![
             survives(NotYet(libc::EAGAIN), "nonblocking and the receive operation would block"),
             survives(
                 OneByte,
@@ -431,8 +456,11 @@ pub fn rows(call: Call) -> &'static [Row] {
             )
             .where_(of_a_connection),
         ],
-        Call::send | Call::sendto | Call::sendmsg => table![
-            survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block"),
+        Call::send | Call::sendmsg => table![
+            survives(NotYet(libc::EAGAIN), "nonblocking and the requested operation would block")
+                .where_(is_nonblocking),
+            ends(Fails(libc::EAGAIN), "socket(7), SO_SNDTIMEO: the timeout has been reached")
+                .where_(|entry| entry.may_block),
             survives(OneByte, "return the number of bytes sent; epoll(7): fewer than asked means it is full")
                 .where_(is_divisible),
             survives(Half, "return the number of bytes sent, likewise").where_(is_divisible),
@@ -464,7 +492,10 @@ pub fn rows(call: Call) -> &'static [Row] {
             ends(Fails(libc::ENFILE), "system-wide limit on the total number of open files"),
         ],
         Call::sendfile => table![
-            survives(NotYet(libc::EAGAIN), "nonblocking I/O and the write would block"),
+            survives(NotYet(libc::EAGAIN), "nonblocking I/O and the write would block")
+                .where_(is_nonblocking),
+            ends(Fails(libc::EAGAIN), "socket(7), SO_SNDTIMEO: the timeout has been reached")
+                .where_(|entry| entry.may_block),
             survives(OneByte, "may write fewer bytes than requested; the caller should be prepared to retry")
                 .where_(is_divisible),
             survives(Half, "may write fewer bytes than requested, likewise").where_(is_divisible),

@@ -22,6 +22,7 @@ use std::{fs, ptr};
 use crate::calls::Call;
 use crate::kernel::{self, AT_ONCE, FINITE, FOR_EVER};
 use crate::outcomes::Outcome;
+use crate::traced;
 
 /// Where mmap(2) is told which part of a ring it is to map.
 const SUBMISSIONS: i64 = 0;
@@ -112,12 +113,12 @@ pub struct Ring {
 impl Ring {
     pub fn new(parameters: Parameters) -> Ring {
         // SAFETY: takes no pointers. A high number, so that the loop's are those it would have without us.
-        let clock = unsafe {
+        let clock = traced::hidden(|| unsafe {
             let low = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
             let high = libc::fcntl(low, libc::F_DUPFD_CLOEXEC, 900);
             libc::close(low);
             high
-        };
+        });
         Ring { parameters, clock, ..Ring::default() }
     }
 
@@ -160,12 +161,12 @@ impl Ring {
         let owed = std::mem::take(&mut self.owed);
         let mut news: Vec<(u64, u32)> = Vec::new();
         for (&key, &(fd, events)) in &self.polls {
-            let flags = match outcome {
+            let pretended = match outcome {
                 Some(Outcome::AllReadable) => libc::EPOLLIN as u32 & events,
                 Some(Outcome::AllWritable) => libc::EPOLLOUT as u32 & events,
-                _ if owed.contains(&fd) => look_at(fd, events),
                 _ => 0,
             };
+            let flags = if owed.contains(&fd) { pretended | look_at(fd, events) } else { pretended };
             if flags != 0 {
                 news.push((key, flags));
             }

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use reactor::Backend;
 
 use crate::calls::Call;
+use crate::clients::End;
+use crate::engine;
 use crate::kernel::{self, Entry, Fault, Hit, Label};
 use crate::outcomes::{Outcome, Then};
-use crate::scenarios::Scenario;
-use crate::stage::{End, MORE_TURNS, Scratch, Stage, UNDER_FAULT};
+use crate::scenarios::{SCENARIOS, Scenario};
+use crate::stage::{MORE_TURNS, Scratch, Stage, UNDER_FAULT};
 use crate::zen::{Kind, Reason};
 
 /// What the loop runs on.
@@ -20,6 +22,19 @@ pub struct Platform {
     pub backend: Backend,
     /// Calls that this kernel is too old for.
     pub lacks: &'static [Call],
+}
+
+impl Platform {
+    /// Nobody waits but a thread in a blocking call: no backend is asked.
+    pub fn is_blocking(&self) -> bool {
+        self.backend == Backend::Auto
+    }
+
+    /// What is played here.
+    pub fn scenarios(self) -> impl Iterator<Item = &'static Scenario> {
+        let is_blocking = |scenario: &Scenario| (scenario.settings)().engine == engine::Kind::Blocking;
+        SCENARIOS.iter().filter(move |scenario| is_blocking(scenario) == self.is_blocking())
+    }
 }
 
 /// One conversation, seen from both sides.
@@ -33,6 +48,9 @@ pub struct Party {
     pub reason: Option<Reason>,
     /// A client that left without a word: whatever the loop made of it.
     pub is_gone: bool,
+    /// Whether a protocol had it, and what it was told after it was told the end.
+    pub is_known: bool,
+    pub after_the_end: usize,
 }
 
 /// What came of a run.
@@ -77,23 +95,50 @@ fn parties(stage: &Stage) -> BTreeMap<Label, Party> {
     let mut parties = BTreeMap::new();
     for (number, client) in stage.clients.iter().enumerate() {
         let label = Label::Accepted(number);
-        let reason = book.stories.get(&label).and_then(|story| story.reason.clone());
-        let (expects, heard) = (client.expects.clone(), client.heard.clone());
-        parties.insert(label, Party { expects, heard, ended: client.ended, reason, is_gone: client.is_gone });
+        let story = book.stories.get(&label);
+        let party = Party {
+            expects: client.expects.clone(),
+            heard: client.heard.clone(),
+            ended: client.ended,
+            reason: story.and_then(|story| story.reason.clone()),
+            is_gone: client.is_gone,
+            is_known: story.is_some(),
+            after_the_end: story.map_or(0, |story| story.after_the_end),
+        };
+        parties.insert(label, party);
     }
     for (&label, story) in &book.stories {
         if matches!(label, Label::Own(_)) {
-            let (expects, heard) = (story.expects.clone(), story.heard.clone());
-            parties.insert(
-                label,
-                Party { expects, heard, ended: None, reason: story.reason.clone(), is_gone: false },
-            );
+            let party = Party {
+                expects: story.expects.clone(),
+                heard: story.heard.clone(),
+                ended: None,
+                reason: story.reason.clone(),
+                is_gone: false,
+                is_known: true,
+                after_the_end: story.after_the_end,
+            };
+            parties.insert(label, party);
         }
     }
     parties
 }
 
 impl Party {
+    /// Whether it went as it usually goes. How far a conversation came that is not to be finished may differ, and so may what
+    /// its client saw of the end, which depends on what had been sent by then.
+    fn is_like(&self, usual: &Party) -> bool {
+        let reasons = (&self.reason, &usual.reason);
+        let same_end = match reasons {
+            (Some(reason), Some(usual)) => reason.is_like(usual),
+            (None, None) => self.is_known == usual.is_known,
+            _ => false,
+        };
+        let is_finished = matches!(&usual.reason, Some(reason) if reason.kind == Kind::Finished);
+        let as_far = self.heard == usual.heard || (!is_finished && self.expects.starts_with(&self.heard));
+        same_end && as_far && self.ended.is_some() == usual.ended.is_some()
+    }
+
     /// Everything was heard, and it ended in order.
     fn is_complete(&self) -> bool {
         let in_order = matches!(&self.reason, Some(reason) if reason.kind == Kind::Finished);
@@ -117,7 +162,13 @@ pub fn judge(record: &Record, baseline: &Record) -> Vec<String> {
         if !party.expects.starts_with(&party.heard) {
             wrong.push(format!("{label:?}: heard what was never said: {party}"));
         }
-        let usual = baseline.parties.get(label).is_some_and(|usual| usual == party);
+        if party.after_the_end > 0 {
+            wrong.push(format!("{label:?}: its protocol was called after the last call"));
+        }
+        if party.is_known && party.reason.is_none() {
+            wrong.push(format!("{label:?}: its protocol was never told that it is over"));
+        }
+        let usual = baseline.parties.get(label).is_some_and(|usual| party.is_like(usual));
         if !usual && !party.is_gone && !party.is_complete() && !is_excused(party, &hits, record) {
             wrong.push(format!("{label:?}: {party}"));
         }
@@ -136,10 +187,13 @@ pub fn judge(record: &Record, baseline: &Record) -> Vec<String> {
 fn is_excused(party: &Party, hits: &[&Hit], record: &Record) -> bool {
     let Some(reason) = &party.reason else {
         // Never given to a protocol: hung up on when descriptors ran out, and counted.
-        return party.heard.is_empty() && party.ended.is_some() && record.shed > 0;
+        return !party.is_known && party.heard.is_empty() && party.ended.is_some() && record.shed > 0;
     };
     hits.iter().filter(|hit| hit.then == Then::Ends).any(|hit| {
         let gone = matches!(hit.errno(), Some(libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN));
+        // Where a thread blocks: the kernel has waited for as long as it was told to.
+        let in_vain = matches!(hit.call, Call::send | Call::sendmsg | Call::sendfile)
+            && hit.errno() == Some(libc::EAGAIN);
         match reason.kind {
             // One that could not even begin says what was attempted.
             Kind::Io => {
@@ -147,7 +201,8 @@ fn is_excused(party: &Party, hits: &[&Hit], record: &Record) -> bool {
                     reason.text.contains(word_for(hit)) || reason.text.starts_with("cannot connect to ");
                 named && reason.errno == hit.errno()
             }
-            Kind::Gone => gone,
+            Kind::Gone => gone || in_vain,
+            Kind::TimedOut => in_vain,
             _ => false,
         }
     })

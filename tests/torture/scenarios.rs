@@ -2,11 +2,18 @@
 //! check nothing: that is the same for all (`verdict.rs`).
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
+use reactor::Trigger;
 use reactor::event_loop::{ConnectionId, Handle, Limits, Reactor, Watermarks};
+use reactor::net::Address;
 
+use crate::engine::Kind;
 use crate::kernel::{self, Label};
 use crate::run::Party;
 use crate::stage::{Settings, Stage};
@@ -17,18 +24,20 @@ pub struct Scenario {
     pub name: &'static str,
     pub settings: fn() -> Settings,
     pub play: fn(&mut Stage),
-    /// How the conversations end that do not just finish, when nothing fails: a part of the reason, by number.
-    pub ends: &'static [(usize, &'static str)],
+    /// How the conversations end that do not just finish, when nothing fails: a part of the reason. (Of those whom no protocol
+    /// ever had, nobody says why.)
+    pub ends: &'static [(Label, &'static str)],
 }
 
 impl Scenario {
     /// Whether it still shows what it is there to show.
     pub fn unlike_itself(&self, parties: &BTreeMap<Label, Party>) -> Vec<String> {
         let expected = |label: &Label| {
-            let special = self.ends.iter().find(|(number, _)| *label == Label::Accepted(*number));
+            let special = self.ends.iter().find(|(special, _)| label == special);
             special.map_or("finished", |(_, end)| end)
         };
-        let said = |party: &Party| party.reason.as_ref().map_or(String::new(), |reason| reason.text.clone());
+        let said =
+            |party: &Party| party.reason.as_ref().map_or("nobody says why", |reason| &reason.text).to_owned();
         let unlike = parties.iter().filter(|(label, party)| !said(party).contains(expected(label)));
         unlike
             .map(|(label, party)| format!("{label:?} should end as {:?}: {party}", expected(label)))
@@ -37,10 +46,13 @@ impl Scenario {
 }
 
 macro_rules! scenarios {
-    ($($name:ident: $settings:expr $(, $number:literal ends as $end:literal)*;)*) => {
-        pub const SCENARIOS: &[Scenario] = &[$(
-            Scenario { name: stringify!($name), settings: $settings, play: $name, ends: &[$(($number, $end)),*] }
-        ),*];
+    ($($name:ident: $settings:expr $(, $label:ident($number:literal) ends as $end:literal)*;)*) => {
+        pub const SCENARIOS: &[Scenario] = &[$(Scenario {
+            name: stringify!($name),
+            settings: $settings,
+            play: $name,
+            ends: &[$((Label::$label($number), $end)),*],
+        }),*];
     };
 }
 
@@ -49,22 +61,33 @@ scenarios! {
     three_questions_over_tcp: tcp;
     split: Settings::default;
     pipelined: Settings::default;
-    half_close: Settings::default, 1 ends as "15 bytes of a request";
-    reset: tcp, 0 ends as "reset";
-    reset_while_being_answered: small, 0 ends as "closed before";
+    half_close: Settings::default, Accepted(1) ends as "15 bytes of a request";
+    reset: tcp, Accepted(0) ends as "reset";
+    reset_while_being_answered: small, Accepted(0) ends as "closed before";
     slow_reader: small;
-    idle_timeout: idle, 0 ends as "nothing moved";
-    descriptor_limit: Settings::default, 1 ends as "";
+    idle_timeout: idle, Accepted(0) ends as "nothing moved";
+    descriptor_limit: Settings::default, Accepted(1) ends as "nobody says why";
     table_full: one_at_a_time;
+    refused: refuses_the_second, Accepted(1) ends as "nobody says why";
+    too_many_from_one_address: one_from_each_address, Accepted(1) ends as "nobody says why";
     three_clients: Settings::default;
     wake_from_another_thread: Settings::default;
     signal: Settings::default;
+    source: Settings::default;
     shutdown: Settings::default;
+    grace_is_over: Settings::default, Accepted(0) ends as "aborted";
     timers_and_pauses: Settings::default;
-    last_words: Settings::default, 2 ends as "aborted";
+    last_words: Settings::default, Accepted(2) ends as "aborted";
     pieces: Settings::default;
     calling_out: Settings::default;
     calling_out_over_tcp: tcp;
+    calling_nobody: tcp, Own(0) ends as "Connection refused";
+    a_path_that_was_left_behind: Settings::default;
+    exclusive_listener: Settings::default;
+    layer_1_by_edge: bare_by_edge;
+    layer_1_by_level: bare_by_level;
+    layer_1_by_one_shot: bare_by_one_shot;
+    nobodys_loop: blocking, Accepted(1) ends as "15 bytes of a request", Accepted(4) ends as "aborted";
 }
 
 fn tcp() -> Settings {
@@ -74,6 +97,31 @@ fn tcp() -> Settings {
 /// Output does not fit into the kernel, nor into the loop.
 fn small() -> Settings {
     Settings { small_buffers: true, watermarks: Watermarks { high: 4096, low: 1024 }, ..Settings::default() }
+}
+
+fn refuses_the_second() -> Settings {
+    Settings { refuses: Some(1), ..Settings::default() }
+}
+
+fn one_from_each_address() -> Settings {
+    let limits = Limits { connections_per_peer: Some(1), ..Limits::default() };
+    Settings { tcp: true, limits, ..Settings::default() }
+}
+
+fn bare_by_edge() -> Settings {
+    Settings { engine: Kind::Bare(Trigger::Edge), ..small() }
+}
+
+fn bare_by_level() -> Settings {
+    Settings { engine: Kind::Bare(Trigger::Level), ..small() }
+}
+
+fn bare_by_one_shot() -> Settings {
+    Settings { engine: Kind::Bare(Trigger::OneShot), ..small() }
+}
+
+fn blocking() -> Settings {
+    Settings { engine: Kind::Blocking, ..idle() }
 }
 
 fn idle() -> Settings {
@@ -211,6 +259,29 @@ fn table_full(stage: &mut Stage) {
     stage.settle();
 }
 
+/// The second is hung up on, the others are not.
+fn refused(stage: &mut Stage) {
+    let clients = [stage.client(), stage.client(), stage.client()];
+    for client in clients {
+        stage.say(client, QUESTIONS[client]);
+    }
+    stage.settle();
+}
+
+/// So is the second here, as long as the first is there.
+fn too_many_from_one_address(stage: &mut Stage) {
+    let (first, second) = (stage.client(), stage.client());
+    stage.say(first, QUESTIONS[0]);
+    stage.say(second, QUESTIONS[1]);
+    stage.settle();
+    stage.finish_sending(first);
+    stage.finish_sending(second); // who may have been let in, if the first was not
+    stage.until("both are gone", |stage| stage.reactor().connections() == 0);
+    let third = stage.client();
+    stage.say(third, QUESTIONS[2]);
+    stage.settle();
+}
+
 /// Three at once, who speak in turns.
 fn three_clients(stage: &mut Stage) {
     let clients = [stage.client(), stage.client(), stage.client()];
@@ -299,6 +370,22 @@ fn raise() {
     unsafe { libc::raise(libc::SIGUSR1) };
 }
 
+/// Something else that the loop watches.
+fn source(stage: &mut Stage) {
+    let client = stage.client();
+    stage.say(client, QUESTIONS[0]);
+    stage.settle();
+    let Some(id) = stage.story(client).and_then(|story| story.id) else { return };
+    let Some(mut far) = stage.watch_for(id) else { return };
+    for _ in 0..2 {
+        stage.expect(client, b"Source.");
+        let _ = far.write_all(b"!"); // its other end may be gone, which the client will notice
+        stage.settle();
+    }
+    drop(far); // and with it the source
+    stage.turn();
+}
+
 /// One is busy and is answered first, one is idle, and nobody is let in any more; later the loop begins again.
 fn shutdown(stage: &mut Stage) {
     let (busy, idle) = (stage.client(), stage.client());
@@ -319,6 +406,20 @@ fn shutdown(stage: &mut Stage) {
     stage.twice("listen", Stage::listen);
 }
 
+/// One is busy for longer than it is given.
+fn grace_is_over(stage: &mut Stage) {
+    let busy = stage.client();
+    stage.say(busy, "Wait?");
+    stage.until("it has been heard", |stage| {
+        stage.story(busy).is_some_and(|story| story.asked > 0) || stage.clients[busy].ended.is_some()
+    });
+    kernel::armed(|| stage.reactor().shutdown(Duration::from_millis(5)));
+    stage.listener = None;
+    stage.settle();
+    stage.until("the loop is shut down", |stage| stage.reactor().is_shut_down());
+    stage.twice("listen", Stage::listen);
+}
+
 /// Answers that take a while, with reading paused and without.
 fn timers_and_pauses(stage: &mut Stage) {
     let (one, other) = (stage.client(), stage.client());
@@ -335,6 +436,8 @@ fn last_words(stage: &mut Stage) {
         stage.settle();
         stage.say(client, word);
         stage.settle();
+        stage.turn();
+        stage.say_in_vain(client, "Too late?");
         stage.turn();
         stage.finish_sending(client);
     }
@@ -364,4 +467,112 @@ fn calling_out(stage: &mut Stage) {
 
 fn calling_out_over_tcp(stage: &mut Stage) {
     calling_out(stage);
+}
+
+/// The loop asks where nobody listens.
+fn calling_nobody(stage: &mut Stage) {
+    let host = stage.host();
+    stage.forget_host();
+    let client = stage.client();
+    stage.say(client, QUESTIONS[0]);
+    stage.connect(&host, QUESTIONS[1]);
+    stage.settle();
+}
+
+/// Where the loop is to listen a dead server's socket stands.
+fn a_path_that_was_left_behind(stage: &mut Stage) {
+    let door = stage.side_door();
+    let _ = fs::remove_file(&door); // of the run before
+    drop(UnixListener::bind(&door)); // which leaves it there
+    let listener = stage.twice("listen", |stage| stage.listen_at(Address::Unix(stage.side_door())));
+    let client = stage.client_at(&door);
+    stage.say(client, QUESTIONS[0]);
+    stage.settle();
+    if let Some(listener) = listener {
+        stage.close_listener(listener);
+    }
+    stage.look_for(door);
+}
+
+/// A listener that several loops may share.
+fn exclusive_listener(stage: &mut Stage) {
+    let Some(Some(listener)) = stage.twice("listen", Stage::listen_exclusively) else { return };
+    let client = stage.client_at(&stage.side_door());
+    stage.say(client, QUESTIONS[0]);
+    stage.settle();
+    stage.close_listener(listener);
+}
+
+/// Layer 1 alone: three clients, of whom one is slow, and then a pipe, a datagram and another thread.
+fn layer_1(stage: &mut Stage) {
+    let (slow, split, other) = (stage.client(), stage.client(), stage.client());
+    stage.clients[slow].slow = true;
+    stage.say(slow, "Bytes 9000?Bytes 7000?");
+    stage.say(split, "Simple is bet");
+    stage.say(other, &QUESTIONS.concat());
+    for _ in 0..4 {
+        stage.turn();
+        stage.take(slow, 1500);
+    }
+    stage.say(split, "ter than?What");
+    stage.clients[slow].slow = false;
+    stage.settle();
+    stage.reset(other);
+    if stage.twice("watch", |stage| kernel::armed(|| stage.bare().watch_more())).is_none() {
+        return;
+    }
+    stage.note_rest();
+    type Cause = fn(&mut Stage);
+    let news: [(&[u8], Cause); 3] = [
+        (b"Piped.", |stage| stage.bare().write_into_pipe()),
+        (b"Datagram.", send_datagram),
+        (b"Woken.", wake),
+    ];
+    for (expected, cause) in news {
+        stage.expect(slow, expected);
+        stage.expect(split, expected);
+        cause(stage);
+        stage.settle();
+    }
+}
+
+fn send_datagram(stage: &mut Stage) {
+    if let Some(address) = stage.bare().address() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let _ = socket.send_to(b"ping", address);
+    }
+}
+
+/// From another thread, while the loop waits.
+fn wake(stage: &mut Stage) {
+    let call = stage.bare().caller();
+    stage.turn(); // nothing is left that could end the wait in its place
+    stage.during_the_next_wait(Box::new(move || {
+        let thread = thread::spawn(move || kernel::armed(|| drop(call())));
+        thread.join().expect("waking does not panic");
+        false
+    }));
+    stage.turn_for_ever();
+}
+
+fn layer_1_by_edge(stage: &mut Stage) {
+    layer_1(stage);
+}
+
+fn layer_1_by_level(stage: &mut Stage) {
+    layer_1(stage);
+}
+
+fn layer_1_by_one_shot(stage: &mut Stage) {
+    layer_1(stage);
+}
+
+/// Without any loop: conversations one after the other, each said before it is held.
+fn nobodys_loop(stage: &mut Stage) {
+    for said in ["Simple is better than?Later?", "Wait?Pieces?Explicit is bet", "Bye?", "Over?", "Abort?"] {
+        let client = stage.client();
+        stage.say(client, said);
+        stage.finish_sending(client);
+        stage.settle();
+    }
 }

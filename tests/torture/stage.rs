@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -14,10 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reactor::Backend;
-use reactor::event_loop::{Limits, ListenerId, Reactor, Watermarks};
+use reactor::event_loop::{ConnectionId, Incoming, Limits, ListenerId, Reactor, Watermarks};
 use reactor::net::Address;
 
+use crate::bare::Bare;
+use crate::blocking::Blocking;
 use crate::calls::Call;
+use crate::clients::{Client, Door, Host, Listening};
+use crate::engine::{Engine, Kind};
 use crate::kernel::{self, Interlude, Label};
 use crate::zen::{self, Book, SharedBook, Story, Zen};
 
@@ -27,6 +31,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub const UNDER_FAULT: usize = 25;
 /// Turns that a run may take more than the one without faults: for rests of a listener, and to find its way back.
 pub const MORE_TURNS: usize = 60;
+/// Turns without progress that one fault, once, may cause.
+pub const MORE_IDLE_TURNS: u64 = 4;
 
 /// What a scenario needs.
 #[derive(Clone)]
@@ -35,12 +41,22 @@ pub struct Settings {
     pub limits: Limits,
     pub watermarks: Watermarks,
     pub small_buffers: bool,
+    /// The number of a connection that is given no protocol.
+    pub refuses: Option<usize>,
+    pub engine: Kind,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         let (limits, watermarks) = (Limits::default(), Watermarks::default());
-        Settings { tcp: false, limits, watermarks, small_buffers: false }
+        Settings {
+            tcp: false,
+            limits,
+            watermarks,
+            small_buffers: false,
+            refuses: None,
+            engine: Kind::EventLoop,
+        }
     }
 }
 
@@ -81,110 +97,13 @@ impl Drop for Scratch {
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------- clients
-
-/// How a client heard that its connection is over.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    Finished,
-    Reset,
-}
-
-/// Somebody who asks.
-pub struct Client {
-    /// `None` when it has left. (A socket of either family: only what all streams have in common is used.)
-    stream: Option<UnixStream>,
-    /// The beginning of a question.
-    asking: String,
-    /// What it should hear in all.
-    pub expects: Vec<u8>,
-    pub heard: Vec<u8>,
-    pub ended: Option<End>,
-    /// It takes what it is given only when told to.
-    pub slow: bool,
-    /// It left without a word.
-    pub is_gone: bool,
-}
-
-impl Client {
-    /// Takes what is there, at most so many bytes.
-    fn listen(&mut self, most: usize) {
-        let Some(stream) = &mut self.stream else { return };
-        let mut buffer = [0; 4096];
-        let mut left = most;
-        while left > 0 && self.ended.is_none() {
-            let room = left.min(buffer.len());
-            match stream.read(&mut buffer[..room]) {
-                Ok(0) => self.ended = Some(End::Finished),
-                Ok(length) => {
-                    self.heard.extend_from_slice(&buffer[..length]);
-                    left -= length;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.ended = Some(End::Reset),
-            }
-        }
-    }
-
-    /// Whether it has all answers, or will never have them.
-    fn is_settled(&self) -> bool {
-        self.ended.is_some() || self.stream.is_none() || self.heard.len() >= self.expects.len()
-    }
-}
-
-/// Whom the loop calls: it answers questions, one connection after the other.
-struct Host {
-    listener: Door,
-    guests: Vec<(UnixStream, String)>,
-}
-
-enum Door {
-    Unix(UnixListener),
-    Tcp(TcpListener),
-}
-
-impl Door {
-    fn accept(&self) -> io::Result<UnixStream> {
-        match self {
-            Door::Unix(listener) => listener.accept().map(|(stream, _)| stream),
-            Door::Tcp(listener) => {
-                listener.accept().map(|(stream, _)| UnixStream::from(OwnedFd::from(stream)))
-            }
-        }
-    }
-}
-
-impl Host {
-    /// Lets guests in, and answers what they have asked.
-    fn attend(&mut self) -> io::Result<()> {
-        while let Ok(guest) = self.listener.accept() {
-            guest.set_nonblocking(true)?;
-            self.guests.push((guest, String::new()));
-        }
-        self.guests.retain_mut(|(guest, asked)| {
-            let mut buffer = [0; 256];
-            match guest.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => asked.push_str(&String::from_utf8_lossy(&buffer[..length])),
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-            }
-            let answers = zen::answers(asked);
-            if !answers.is_empty() {
-                asked.clear();
-            }
-            guest.write_all(&answers).is_ok()
-        });
-        Ok(())
-    }
-}
-
 // --------------------------------------------------------------------------------------------------------------- stage
 
 pub struct Stage {
     settings: Settings,
     scratch: Rc<Scratch>,
     backend: Backend,
-    reactor: Option<Reactor<Zen>>,
+    engine: Option<Engine>,
     pub listener: Option<ListenerId>,
     pub book: SharedBook,
     pub clients: Vec<Client>,
@@ -213,7 +132,7 @@ impl Stage {
             settings,
             scratch: Rc::clone(scratch),
             backend,
-            reactor: None,
+            engine: None,
             listener: None,
             book: Rc::new(RefCell::new(book)),
             clients: Vec::new(),
@@ -231,41 +150,62 @@ impl Stage {
         kernel::with(|kernel| kernel.small_buffers = stage.settings.small_buffers);
         stage.twice("build", Stage::build);
         stage.twice("listen", Stage::listen);
-        stage.at_rest = kernel::with(|kernel| kernel.open.clone());
+        stage.note_rest();
         stage
     }
 
-    /// Does what may fail once, because a fault is allowed to be told; without it, it must work.
+    /// What is open now may stay open, unless it is a connection.
+    pub fn note_rest(&mut self) {
+        self.at_rest = kernel::with(|kernel| {
+            let open = kernel.open.iter().filter(|(fd, _)| !kernel.labels.contains_key(*fd));
+            open.map(|(&fd, &by)| (fd, by)).collect()
+        });
+    }
+
+    /// Does what may fail, because a fault is allowed to be told; without one, it must work.
     pub fn twice<R>(
         &mut self,
         what: &str,
         mut attempt: impl FnMut(&mut Stage) -> io::Result<R>,
     ) -> Option<R> {
-        let open = kernel::with(|kernel| kernel.open.clone());
-        match attempt(self) {
-            Ok(result) => return Some(result),
-            Err(error) => self.errors.push(error.to_string()),
-        }
-        let now = kernel::with(|kernel| {
-            kernel.lift();
-            kernel.next_label = None;
-            kernel.open.clone()
-        });
-        if now != open {
-            self.complain(format!("{what} failed and left descriptors behind: {now:?}, not {open:?}"));
-        }
-        match attempt(self) {
-            Ok(result) => Some(result),
-            Err(error) => {
-                self.complain(format!("{what} fails although no fault is left: {error}"));
-                None
+        loop {
+            let (open, hits) = kernel::with(|kernel| (kernel.open.clone(), kernel.hits.len()));
+            let error = match attempt(self) {
+                Ok(result) => return Some(result),
+                Err(error) => error.to_string(),
+            };
+            let (now, is_hit) = kernel::with(|kernel| {
+                kernel.lift();
+                kernel.next_label = None;
+                (kernel.open.clone(), kernel.hits.len() > hits)
+            });
+            if now != open {
+                self.complain(format!("{what} failed and left descriptors behind: {now:?}, not {open:?}"));
+            }
+            self.errors.push(error);
+            if !is_hit {
+                self.complain(format!("{what} fails although nothing was to"));
+                return None;
             }
         }
     }
 
     fn build(&mut self) -> io::Result<()> {
         let Settings { limits, watermarks, .. } = self.settings;
-        let backend = self.backend;
+        let (backend, book) = (self.backend, Rc::clone(&self.book));
+        match self.settings.engine {
+            Kind::EventLoop => {}
+            Kind::Bare(trigger) => {
+                let bare = kernel::armed(|| Bare::new(backend, trigger, &book))?;
+                self.engine = Some(Engine::Bare(bare));
+                return Ok(());
+            }
+            Kind::Blocking => {
+                let _ = fs::remove_file(self.path()); // of an attempt before
+                self.engine = Some(Engine::Blocking(Blocking::new(&self.path(), limits, &book)?));
+                return Ok(());
+            }
+        }
         let reactor = kernel::armed(|| {
             Reactor::builder()
                 .backend(backend)
@@ -275,21 +215,75 @@ impl Stage {
                 .build()
         })?;
         self.book.borrow_mut().spawner = Some(reactor.spawner());
-        self.reactor = Some(reactor);
+        self.engine = Some(Engine::EventLoop(reactor));
         Ok(())
     }
 
     /// Has the loop listen (again).
     pub fn listen(&mut self) -> io::Result<()> {
+        let path = self.path();
+        match self.engine() {
+            Engine::EventLoop(_) => {}
+            Engine::Bare(bare) => {
+                let _ = fs::remove_file(&path); // of an attempt before
+                return kernel::armed(|| bare.listen(&path));
+            }
+            Engine::Blocking(_) => return Ok(()),
+        }
         let at = match self.settings.tcp {
             true => Address::from(([127, 0, 0, 1], 0)),
             false => Address::Unix(self.path()),
         };
-        let book = Rc::clone(&self.book);
-        let reactor = self.reactor();
-        let listener = kernel::armed(|| reactor.listen(at, move |_| Some(Zen::accepted(&book))))?;
-        self.listener = Some(listener);
+        self.listener = Some(self.listen_at(at)?);
         Ok(())
+    }
+
+    /// Who gives connections a protocol.
+    fn welcome(&self) -> impl FnMut(&Incoming<'_>) -> Option<Zen> + use<> {
+        let (book, refuses) = (Rc::clone(&self.book), self.settings.refuses);
+        move |_| {
+            let number = kernel::with(|kernel| kernel.accepted) - 1;
+            (refuses != Some(number)).then(|| Zen::accepted(&book, number))
+        }
+    }
+
+    /// Has the loop listen somewhere else as well.
+    pub fn listen_at(&mut self, at: Address) -> io::Result<ListenerId> {
+        let welcome = self.welcome();
+        let reactor = self.reactor();
+        kernel::armed(|| reactor.listen(at, welcome))
+    }
+
+    /// Has the loop listen on a socket of somebody else, whom it wakes alone; nothing where a backend cannot do that.
+    pub fn listen_exclusively(&mut self) -> io::Result<Option<ListenerId>> {
+        let path = self.side_door();
+        let _ = fs::remove_file(&path); // of an attempt before
+        let socket = UnixListener::bind(&path)?;
+        kernel::with(|kernel| kernel.opened(socket.as_raw_fd(), Call::socket, None));
+        let welcome = self.welcome();
+        let reactor = self.reactor();
+        match kernel::armed(|| reactor.listen_exclusively_on(socket, welcome)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Another path to listen at.
+    pub fn side_door(&self) -> PathBuf {
+        self.scratch.path("side door")
+    }
+
+    /// The loop stops listening there.
+    pub fn close_listener(&mut self, listener: ListenerId) {
+        kernel::armed(|| self.reactor().close_listener(listener));
+    }
+
+    /// What an ended listener may not leave behind, is not there.
+    pub fn look_for(&mut self, path: PathBuf) {
+        if fs::symlink_metadata(&path).is_ok() {
+            self.complain("the listener left its path behind".to_owned());
+            let _ = fs::remove_file(path); // so that the next run is not disturbed
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -298,7 +292,22 @@ impl Stage {
 
     /// The loop; whatever is done with it is to be [`kernel::armed`].
     pub fn reactor(&mut self) -> &mut Reactor<Zen> {
-        self.reactor.as_mut().expect("a loop was built")
+        match &mut self.engine {
+            Some(Engine::EventLoop(reactor)) => reactor,
+            _ => panic!("the scenario is about the event loop"),
+        }
+    }
+
+    /// The loop on layer 1; likewise.
+    pub fn bare(&mut self) -> &mut Bare {
+        match &mut self.engine {
+            Some(Engine::Bare(bare)) => bare,
+            _ => panic!("the scenario is about layer 1"),
+        }
+    }
+
+    fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().expect("it was built")
     }
 
     pub fn complain(&mut self, complaint: String) {
@@ -323,10 +332,8 @@ impl Stage {
     fn turn_for(&mut self, limit: Option<Duration>) {
         self.turns += 1;
         kernel::with(kernel::Kernel::begin_turn);
-        let reactor = self.reactor();
-        let result = kernel::armed(|| reactor.turn(limit));
-        let counters = *self.reactor().counters();
-        (self.shed, self.idle_turns) = (counters.shed, counters.idle_turns);
+        let result = self.engine().turn(limit);
+        (self.shed, self.idle_turns) = self.engine().shed_and_idle();
         if let Err(error) = result {
             self.errors.push(error.to_string());
         }
@@ -385,10 +392,21 @@ impl Stage {
 
     /// Somebody comes.
     pub fn client(&mut self) -> usize {
-        let stream = match self.settings.tcp {
-            false => UnixStream::connect(self.path()),
-            true => self.tcp_door().and_then(TcpStream::connect).map(|stream| OwnedFd::from(stream).into()),
-        };
+        match self.settings.tcp {
+            false => self.client_at(&self.path()),
+            true => {
+                let stream = self.tcp_door().and_then(TcpStream::connect);
+                self.let_in(stream.map(|stream| OwnedFd::from(stream).into()))
+            }
+        }
+    }
+
+    /// Somebody comes to this path.
+    pub fn client_at(&mut self, path: &Path) -> usize {
+        self.let_in(UnixStream::connect(path))
+    }
+
+    fn let_in(&mut self, stream: io::Result<UnixStream>) -> usize {
         let stream = stream.and_then(|stream| stream.set_nonblocking(true).map(|()| stream));
         let stream =
             stream.map_err(|error| self.complain(format!("a client could not connect: {error}"))).ok();
@@ -422,6 +440,13 @@ impl Stage {
             let complete = client.asking.rfind('?').map_or(0, |end| end + 1);
             client.expects.extend(zen::answers(&client.asking[..complete]));
             client.asking.drain(..complete);
+        }
+    }
+
+    /// A client says what nobody will answer.
+    pub fn say_in_vain(&mut self, client: usize, text: &str) {
+        if let Some(stream) = &mut self.clients[client].stream {
+            let _ = stream.write_all(text.as_bytes());
         }
     }
 
@@ -459,6 +484,17 @@ impl Stage {
         self.book.borrow().stories.get(&Label::Accepted(client)).cloned()
     }
 
+    /// The loop watches a descriptor of the program's: what is written to the other end makes a connection say "Source.".
+    pub fn watch_for(&mut self, connection: ConnectionId) -> Option<UnixStream> {
+        self.twice("add_source", |stage| {
+            let (near, far) = UnixStream::pair()?;
+            near.set_nonblocking(true)?;
+            kernel::with(|kernel| kernel.opened(near.as_raw_fd(), Call::socketpair, None));
+            let reactor = stage.reactor();
+            kernel::armed(|| reactor.add_source(Listening { stream: near, connection })).map(|_| far)
+        })
+    }
+
     // ---------------------------------------------------------------------------------------------------------- host
 
     /// Somebody whom the loop may call.
@@ -481,6 +517,11 @@ impl Stage {
         self.host = Some(Host { listener, guests: Vec::new() });
         self.book.borrow_mut().host = Some(address.clone());
         address
+    }
+
+    /// Nobody is there any more.
+    pub fn forget_host(&mut self) {
+        self.host = None;
     }
 
     /// The loop connects to somebody and asks.
@@ -520,7 +561,7 @@ impl Stage {
         }
         self.until("nobody is left", |stage| {
             let is_over = |client: &Client| client.stream.is_none() || client.ended.is_some();
-            stage.clients.iter().all(is_over) && stage.reactor().connections() == 0
+            stage.clients.iter().all(is_over) && stage.engine().connections() == 0
         });
         self.clients.iter_mut().for_each(|client| client.stream = None);
         self.serve_a_fresh_client();
@@ -533,10 +574,13 @@ impl Stage {
             let hits = kernel::with(|kernel| kernel.hits.len());
             let fresh = self.client();
             self.say(fresh, zen::QUESTIONS[2]);
+            if self.settings.engine == Kind::Blocking {
+                self.finish_sending(fresh);
+            }
             self.until("a fresh client is answered", |stage| stage.clients[fresh].is_settled());
             self.finish_sending(fresh);
             self.until("the fresh client is gone", |stage| {
-                stage.clients[fresh].ended.is_some() && stage.reactor().connections() == 0
+                stage.clients[fresh].ended.is_some() && stage.engine().connections() == 0
             });
             self.clients[fresh].stream = None;
             // One that was hit by a fault of its own proves nothing about the next.
@@ -550,13 +594,14 @@ impl Stage {
     /// With nobody to serve, no timer may be left, and no connection in the kernel's set.
     fn fall_asleep(&mut self) {
         let first = self.turns;
-        while !kernel::with(|kernel| kernel.asleep) {
+        let waits = self.settings.engine != Kind::Blocking;
+        while waits && !kernel::with(|kernel| kernel.asleep) {
             if self.turns > first + MORE_TURNS {
                 return self.complain("the loop does not fall asleep although nobody is there".to_owned());
             }
             self.turn_for(None);
         }
-        let timers = self.reactor().timers();
+        let timers = self.engine().timers();
         if timers > 0 {
             self.complain(format!("{timers} timers are left"));
         }
@@ -564,7 +609,15 @@ impl Stage {
             let registered: Vec<RawFd> = kernel.registered.keys().map(|&(_, fd)| fd).collect();
             (kernel.open.clone(), registered, kernel.watched.clone())
         });
-        for call in [Call::accept4, Call::socket, Call::socketpair, Call::eventfd, Call::epoll_create1] {
+        for call in [
+            Call::accept4,
+            Call::socket,
+            Call::socketpair,
+            Call::pipe2,
+            Call::eventfd,
+            Call::epoll_create1,
+            Call::io_uring_setup,
+        ] {
             let count = |open: &BTreeMap<RawFd, Call>| open.values().filter(|by| **by == call).count();
             if count(&open) != count(&self.at_rest) {
                 self.complain(format!(
@@ -585,8 +638,12 @@ impl Stage {
     fn close(&mut self) {
         self.book.borrow_mut().spawner = None;
         kernel::with(|kernel| kernel.dropping = true);
-        let reactor = self.reactor.take();
-        kernel::armed(|| drop(reactor));
+        let engine = self.engine.take();
+        let is_loop = matches!(engine, Some(Engine::EventLoop(_)));
+        match engine {
+            Some(Engine::Blocking(blocking)) => drop(blocking), // the listener is the program's
+            engine => kernel::armed(|| drop(engine)),
+        }
         let open = kernel::with(|kernel| kernel.open.clone());
         if !open.is_empty() {
             self.complain(format!("the loop is gone and left descriptors open: {open:?}"));
@@ -596,10 +653,9 @@ impl Stage {
                 unsafe { libc::close(fd) };
             }
         }
-        let path = self.path();
-        if fs::symlink_metadata(&path).is_ok() {
-            self.complain("the listener left its path behind".to_owned());
-            let _ = fs::remove_file(path); // so that the next run is not disturbed
+        if !is_loop {
+            let _ = fs::remove_file(self.path()); // it is whoever binds it that removes it
         }
+        self.look_for(self.path());
     }
 }

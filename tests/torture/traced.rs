@@ -10,7 +10,6 @@ use std::{env, fs, io};
 
 use crate::calls::Call;
 use crate::run::{Platform, play};
-use crate::scenarios::SCENARIOS;
 use crate::stage::Scratch;
 
 static MARKING: AtomicBool = AtomicBool::new(false);
@@ -36,32 +35,38 @@ pub fn hidden<R>(run: impl FnOnce() -> R) -> R {
 }
 
 /// What strace calls them, where each noted call is one that is made.
-const ONE_TO_ONE: &[(Call, &str)] = &[
-    (Call::recv, "recvfrom"),
-    (Call::recvmsg, "recvmsg"),
-    (Call::send, "sendto"),
-    (Call::sendmsg, "sendmsg"),
-    (Call::sendfile, "sendfile"),
-    (Call::socket, "socket"),
-    (Call::socketpair, "socketpair"),
-    (Call::bind, "bind"),
-    (Call::listen, "listen"),
-    (Call::connect, "connect"),
-    (Call::getsockname, "getsockname"),
-    (Call::getpeername, "getpeername"),
-    (Call::getsockopt, "getsockopt"),
-    (Call::setsockopt, "setsockopt"),
-    (Call::shutdown, "shutdown"),
-    (Call::epoll_create1, "epoll_create1"),
-    (Call::epoll_ctl, "epoll_ctl"),
-    (Call::close, "close"),
-    (Call::open, "openat"),
-    (Call::unlink, "unlink"),
+const ONE_TO_ONE: &[(&[Call], &str)] = &[
+    (&[Call::recv, Call::recvfrom], "recvfrom"),
+    (&[Call::recvmsg], "recvmsg"),
+    (&[Call::send, Call::sendto], "sendto"),
+    (&[Call::sendmsg], "sendmsg"),
+    (&[Call::sendfile], "sendfile"),
+    (&[Call::readv], "readv"),
+    (&[Call::writev], "writev"),
+    (&[Call::socket], "socket"),
+    (&[Call::socketpair], "socketpair"),
+    (&[Call::pipe2], "pipe2"),
+    (&[Call::bind], "bind"),
+    (&[Call::listen], "listen"),
+    (&[Call::connect], "connect"),
+    (&[Call::getsockname], "getsockname"),
+    (&[Call::getpeername], "getpeername"),
+    (&[Call::getsockopt], "getsockopt"),
+    (&[Call::setsockopt], "setsockopt"),
+    (&[Call::shutdown], "shutdown"),
+    (&[Call::epoll_create1], "epoll_create1"),
+    (&[Call::epoll_ctl], "epoll_ctl"),
+    (&[Call::io_uring_setup], "io_uring_setup"),
+    (&[Call::io_uring_register], "io_uring_register"),
+    (&[Call::close], "close"),
+    (&[Call::open], "openat"),
+    (&[Call::unlink], "unlink"),
 ];
 
 /// What else may be seen: calls that the interposer looks ahead of or makes in place of others, signals, memory, locks.
 const BESIDES: &[&str] = &[
     "accept4",
+    "io_uring_enter",
     "poll",
     "ppoll",
     "pselect6",
@@ -102,8 +107,7 @@ const BESIDES: &[&str] = &[
 pub fn play_everything(platform: Platform) -> io::Result<()> {
     let scratch = Rc::new(Scratch::new()?);
     let mut noted = BTreeMap::new();
-    // Small buffers are made by the interposer, with calls of its own.
-    for scenario in SCENARIOS.iter().filter(|scenario| !(scenario.settings)().small_buffers) {
+    for scenario in platform.scenarios() {
         MARKING.store(true, Ordering::Relaxed);
         let record = play(scenario, platform, &scratch, Vec::new(), None);
         MARKING.store(false, Ordering::Relaxed);
@@ -111,8 +115,9 @@ pub fn play_everything(platform: Platform) -> io::Result<()> {
             *noted.entry(entry.call).or_insert(0) += 1;
         }
     }
-    for (call, name) in ONE_TO_ONE {
-        println!("{name} {}", noted.get(call).unwrap_or(&0));
+    for (calls, name) in ONE_TO_ONE {
+        let count: usize = calls.iter().filter_map(|call| noted.get(call)).sum();
+        println!("{name} {count}");
     }
     Ok(())
 }

@@ -69,15 +69,23 @@ pub enum Kind {
     /// Reset by the peer, or gone before everything was sent to it.
     Gone,
     Io,
+    TimedOut,
     Other,
 }
 
 impl Reason {
+    /// Whether it is the same but for numbers, of descriptors and of bytes.
+    pub fn is_like(&self, other: &Reason) -> bool {
+        let words = |reason: &Reason| reason.text.replace(|letter: char| letter.is_ascii_digit(), "");
+        (self.kind, self.errno) == (other.kind, other.errno) && words(self) == words(other)
+    }
+
     fn of(reason: &CloseReason) -> Reason {
         let (kind, errno) = match reason {
             CloseReason::Finished => (Kind::Finished, None),
             CloseReason::Reset | CloseReason::Unsent(_) => (Kind::Gone, None),
             CloseReason::Io(error) => (Kind::Io, reactor::errno(error)),
+            CloseReason::TimedOut(_) => (Kind::TimedOut, None),
             _ => (Kind::Other, None),
         };
         Reason { text: reason.to_string(), kind, errno }
@@ -132,9 +140,8 @@ pub struct Zen {
 
 impl Zen {
     /// For a connection that was just accepted.
-    pub fn accepted(book: &SharedBook) -> Zen {
-        let label = Label::Accepted(kernel::with(|kernel| kernel.accepted) - 1);
-        Zen::new(label, book, None)
+    pub fn accepted(book: &SharedBook, number: usize) -> Zen {
+        Zen::new(Label::Accepted(number), book, None)
     }
 
     /// For a connection that the loop is about to make, to ask these questions.

@@ -112,13 +112,13 @@ fn hold<P: Protocol>(
     limits: &Limits,
     observer: Observer<'_>,
 ) -> io::Result<CloseReason> {
-    check_connected(stream.as_fd())?;
+    check_connected(stream.as_fd()).map_err(in_call("getpeername", stream.as_fd()))?;
     // Blocking or not is a property shared with every duplicate of the descriptor: it is put back.
     let was_nonblocking = sys::set_nonblocking(stream.as_fd(), false)?;
     let mut conversation = Conversation::new(stream, protocol, limits, observer);
     let result = match panic::catch_unwind(AssertUnwindSafe(|| conversation.run())) {
         Ok(result) => result,
-        Err(panic) => conversation.finish(CloseReason::Panicked(message_of(&*panic))),
+        Err(panic) => Ok(conversation.finish(CloseReason::Panicked(message_of(&*panic)))),
     };
     if was_nonblocking {
         sys::set_nonblocking(conversation.stream.as_fd(), true)?;
@@ -159,19 +159,20 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     }
 
     fn run(&mut self) -> io::Result<CloseReason> {
-        sys::set_timeout(self.stream.as_fd(), Direction::Send, self.outside.limits.idle)?;
+        sys::set_timeout(self.stream.as_fd(), Direction::Send, self.outside.limits.idle)
+            .map_err(in_call("setsockopt", self.stream.as_fd()))?;
         self.session.open(&mut self.output, &mut self.outside);
         loop {
             if let Some(reason) = self.settle() {
-                return self.finish(reason);
+                return Ok(self.finish(reason));
             }
             let timeout = self.time_left();
             if let Some(reason) = self.expired() {
-                return self.finish(reason);
+                return Ok(self.finish(reason));
             }
             if self.session.state.wants_input() {
-                if let Some(reason) = self.read(timeout)? {
-                    return self.finish(reason);
+                if let Some(reason) = self.read(timeout) {
+                    return Ok(self.finish(reason));
                 }
             } else if self.outside.wheel.next_deadline().is_some() {
                 let sleep = || {
@@ -180,7 +181,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
                 };
                 observed(&mut self.observer, "ppoll", sleep)?;
             } else {
-                self.finish(CloseReason::Aborted)?;
+                self.finish(CloseReason::Aborted);
                 let problem = "the protocol takes no input and no timer runs: nothing can ever happen";
                 return Err(io::Error::new(io::ErrorKind::Deadlock, problem));
             }
@@ -189,9 +190,11 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     }
 
     /// Waits for input. The time the kernel may take is a property of the socket, set only when it changes.
-    fn read(&mut self, timeout: Option<Duration>) -> io::Result<Option<CloseReason>> {
+    fn read(&mut self, timeout: Option<Duration>) -> Option<CloseReason> {
         if timeout != self.receive_timeout {
-            sys::set_timeout(self.stream.as_fd(), Direction::Receive, timeout)?;
+            if let Err(error) = sys::set_timeout(self.stream.as_fd(), Direction::Receive, timeout) {
+                return Some(CloseReason::Io(in_call("setsockopt", self.stream.as_fd())(error)));
+            }
             self.receive_timeout = timeout;
         }
         let received =
@@ -208,10 +211,10 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             Err(error) if is_passing(&error) => sys::sleep(Some(Duration::from_millis(1))),
             Err(error) => {
                 let error = in_call("recv", self.stream.as_fd())(error);
-                return Ok(Some(CloseReason::of_error(error, 0)));
+                return Some(CloseReason::of_error(error, 0));
             }
         }
-        Ok(None)
+        None
     }
 
     /// Time went by. An epoch is a millisecond here.
@@ -352,12 +355,12 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
     }
 
-    fn finish(&mut self, reason: CloseReason) -> io::Result<CloseReason> {
+    fn finish(&mut self, reason: CloseReason) -> CloseReason {
         if matches!(reason, CloseReason::Aborted) {
-            sys::set_reset_on_close(self.stream.as_fd())?;
+            let _ = sys::set_reset_on_close(self.stream.as_fd()); // else it ends with a FIN
         }
         self.output.clear();
         self.session.finish(&reason, &mut self.output, &mut self.outside);
-        Ok(reason)
+        reason
     }
 }
