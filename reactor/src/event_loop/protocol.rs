@@ -363,7 +363,8 @@ impl<M> Context<'_, M> {
     }
 
     /// Asks for one call of [`Protocol::drained`] when what is unsent is at the low-water mark or below; at the earliest in
-    /// the next turn, so that a producer of endless output lets others have theirs.
+    /// the next turn, so that a producer of endless output lets others have theirs. It comes after
+    /// [`close_write`](Context::close_write) too, where that producer has to stop by itself: what it writes is ignored.
     pub fn notify_drained(&mut self) {
         self.state.notify_drained();
     }

@@ -245,7 +245,10 @@ impl<P: Protocol> Session<P> {
     /// The peer finished sending.
     pub(crate) fn end(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) {
         self.state.flags |= ENDED;
-        self.tell_eof(output, outside);
+        // What was kept during a pause that is over comes first, if nobody has offered it since.
+        if !self.go_on(output, outside) {
+            self.tell_eof(output, outside);
+        }
     }
 
     fn tell_eof(&mut self, output: &mut Output, outside: &mut Outside<P::Message>) {
@@ -327,7 +330,7 @@ impl<P: Protocol> Session<P> {
 
     pub(crate) fn is_drained_due(&self, outside: &Outside<P::Message>) -> bool {
         self.state.has(NOTIFY_DRAINED)
-            && self.state.may_write()
+            && !self.state.is_closing() // after a half-close nothing can be added, and yet it may be awaited
             && self.state.queued() <= outside.watermarks.low
     }
 
@@ -358,7 +361,7 @@ impl<P: Protocol> Session<P> {
     /// Why it ends, if it ends now in order.
     pub(crate) fn orderly_reason(&self) -> CloseReason {
         match self.state.held() {
-            bytes if bytes > 0 && self.state.has(ENDED) => CloseReason::MidRequest(bytes),
+            bytes if bytes > 0 && self.state.has(EOF_TOLD) => CloseReason::MidRequest(bytes),
             _ => CloseReason::Finished,
         }
     }

@@ -7,6 +7,7 @@
 //! | [`choosing_a_backend`] | whoever asks what select, poll and epoll have to do with it |
 //! | [`what_is_told`] | whoever wants to know what an event says, of which state, and how often |
 //! | [`who_waits`] | whoever asks whether a client can tell a thread from a loop, and where it can |
+//! | `reactor::simulation`, with the feature `sim` | whoever tests a protocol, against every whim of a kernel |
 //!
 //! All code in it is compiled and run with the tests.
 

@@ -59,7 +59,11 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 /// sendmsg(2) of several pieces, without SIGPIPE: the first 1024 of them.
 pub(crate) fn send_pieces(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    simulated!(fd, |kernel, number| kernel.send(number, pieces.first().map_or(&[], |piece| piece)));
+    simulated!(fd, |kernel, number| {
+        // All of them, or it would be short for another reason than want of room, which nothing announces.
+        let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        kernel.send(number, &whole)
+    });
     // SAFETY: all zeroes is a valid `msghdr`: no address, no control data, no pieces.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = pieces.as_ptr().cast_mut().cast();

@@ -48,6 +48,25 @@ pub fn a_peer_that_is_gone_before_everything_was_sent_is_told_apart(backend: Bac
     assert!(bench.diary.says(&format!("closed: the peer closed before {unsent} bytes were sent to it")));
 }
 
+pub fn a_protocol_that_closes_by_itself_is_finished_whatever_is_left(backend: Backend) {
+    let mut bench = Bench::new(backend);
+    let script = bench.script().received(|input, cx| {
+        match input {
+            b"abc" => {
+                cx.pause_reading();
+                cx.notify_drained();
+            }
+            _ => cx.close(),
+        }
+        1
+    });
+    let (_, mut peer) = bench.pair(script.drained(|cx| cx.resume_reading()));
+    bench.write(&mut peer, b"abc");
+    drop(peer);
+    bench.until_empty();
+    assert_eq!(bench.diary.lines(), ["opened", "received abc", "drained", "received bc", "closed: finished"]);
+}
+
 pub fn a_reset_is_told_as_such(backend: Backend) {
     let mut bench = Bench::new(backend);
     let script = bench.echo();

@@ -150,6 +150,21 @@ pub fn a_fin_behind_a_full_read_is_delivered(backend: Backend) {
     }
 }
 
+pub fn a_fin_does_not_overtake_what_is_held_until_drained(backend: Backend) {
+    let mut bench = Bench::new(backend);
+    let script = bench.script().received(|_, cx| {
+        cx.pause_reading();
+        cx.notify_drained();
+        1
+    });
+    let (_, mut peer) = bench.pair(script.drained(|cx| cx.resume_reading()));
+    bench.write(&mut peer, b"ab");
+    drop(peer);
+    bench.until_empty();
+    let told = ["opened", "received ab", "drained", "received b", "drained", "eof", "closed: finished"];
+    assert_eq!(bench.diary.lines(), told);
+}
+
 pub fn a_fin_with_the_first_bytes_is_delivered(backend: Backend) {
     let mut bench = Bench::new(backend);
     let address = {

@@ -68,14 +68,14 @@ fn timers_ring_although_signals_interrupt_every_wait() {
     });
     let script = Script::new(&diary)
         .opened(|cx| {
-            cx.start_timer(millis(20));
+            cx.start_timer(millis(200));
         })
         .timer(|_, cx| cx.abort());
     converse(ours, script, &Limits::default()).unwrap();
     let took = start.elapsed();
     stop.store(true, Ordering::Relaxed);
     other.join().unwrap();
-    assert!(took >= millis(20) && took < Duration::from_secs(2), "{took:?}");
+    assert!(took >= millis(200) && took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]

@@ -197,6 +197,29 @@ pub fn drained_comes_when_the_peer_took_enough(backend: Backend) {
     assert_eq!(bench.diary.count("drained"), 1);
 }
 
+pub fn drained_comes_after_a_half_close_too(backend: Backend) {
+    let mut bench = Bench::new(backend);
+    let script = bench.script().received(|input, cx| {
+        match input {
+            b"half" => cx.close_write(),
+            _ => {
+                cx.pause_reading();
+                cx.notify_drained();
+            }
+        }
+        input.len()
+    });
+    let (_, mut peer) = bench.pair(script.drained(|cx| cx.resume_reading()));
+    bench.write(&mut peer, b"half");
+    assert_eq!(bench.read_to_end(&mut peer), b"");
+    bench.write(&mut peer, b"drain");
+    bench.until_noted("drained");
+    bench.rest();
+    drop(peer);
+    bench.until_noted("closed: finished");
+    assert_eq!(bench.diary.count("drained"), 1);
+}
+
 /// A peer that reads as fast as the loop writes, and an answer that never ends.
 pub fn an_endless_producer_does_not_starve_a_neighbour(backend: Backend) {
     let mut bench = Bench::new(backend);

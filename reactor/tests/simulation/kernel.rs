@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use reactor::net::{TcpListener, TcpStream};
 use reactor::simulation::{self, Simulation};
 use reactor::{Events, Interest, Poll, Token, Trigger, errno};
 
-use super::conversation::Lengths;
+use super::conversation::{Lengths, server};
 use super::{Ends, address, elsewhere, is_over, live};
 
 /// Everything that happens in a run, while descriptors get other numbers in every run: holes open and close.
@@ -137,5 +138,46 @@ fn a_loop_that_does_nothing_about_what_it_is_told_is_ended() {
             }
         }
         panic!("nobody noticed: {client:?}");
+    });
+}
+
+/// shutdown(2) with `SHUT_RD`: the end is read at once, and the other side is not told.
+#[test]
+fn who_wants_to_hear_nothing_more_reads_the_end() {
+    simulation::seeds(0..200, |simulation| {
+        simulation.calm();
+        let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(8));
+        let server = simulation.serve(elsewhere());
+        let mut stream = TcpStream::connect(elsewhere())?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register_with(&mut stream, Token(1), both, Trigger::Edge)?;
+        poll.poll(&mut events, None)?;
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        stream.shutdown(Shutdown::Read)?;
+        poll.poll(&mut events, None)?;
+        assert!(events.iter().any(|event| event.is_read_closed()));
+        assert_eq!(stream.read(&mut [0])?, 0);
+        let wrote = stream.write(b"and yet it speaks")?;
+        simulation.settle();
+        assert_eq!((server.received().len(), server.is_finished()), (wrote, false));
+        Ok(())
+    });
+}
+
+/// Whoever waits for bytes that will not come goes on with its plan, in vain.
+#[test]
+fn a_peer_does_not_wait_for_what_will_not_come() {
+    simulation::seeds(0..200, |simulation| {
+        let ends = Ends::default();
+        let mut reactor = server(&ends)?;
+        let client = simulation.connect(address());
+        client.send(b"one\n");
+        client.await_bytes(2);
+        client.finish();
+        client.await_bytes(1_000);
+        client.send(b"never sent");
+        live(simulation, &mut reactor, || client.is_done() && ends.count() == 1)?;
+        assert_eq!((client.received(), ends.all()), (b"3\n".to_vec(), vec!["Finished".to_owned()]));
+        Ok(())
     });
 }

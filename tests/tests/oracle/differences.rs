@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use zen_tests::{backends, run};
 
+use super::library::{UNLIKE, Unlike};
 use super::reference::{Outcome, Setup};
-use super::servers::{Host, Way, triggers, ways};
+use super::servers::{Host, Way, triggers, ways_undressed};
 use super::{dissent, reference};
 
 /// Something that happens between a client and a server, where time or an error plays a part.
@@ -114,7 +115,7 @@ const REFUSED: &[Refused] = &[
         what: "a trigger for models with workers that block, or with a single thread",
         arguments: &["--trigger", "level", "--model"],
         values: &["single", "prethreaded", "pool", "prefork", "fd-passing"],
-        why: "the same",
+        why: "as above",
     },
 ];
 
@@ -128,7 +129,7 @@ fn played(scene: &Scene) -> (Outcome, Vec<(Way, Outcome)>) {
     };
     let outcomes: Vec<(Way, Outcome)> = thread::scope(|scope| {
         let threads: Vec<_> =
-            ways().into_iter().map(|way| (way.clone(), scope.spawn(move || play(&way)))).collect();
+            ways_undressed().into_iter().map(|way| (way.clone(), scope.spawn(move || play(&way)))).collect();
         threads.into_iter().map(|(way, thread)| (way, thread.join().expect("it is played"))).collect()
     });
     (reference.outcome, outcomes)
@@ -183,6 +184,9 @@ fn rows() -> String {
     let mut text = String::from("| what happens | where | what it says | why |\n|---|---|---|---|\n");
     for Difference { scene, who, reason, why, .. } in DIFFERENCES {
         text += &format!("| {scene} | {who} | {reason} | {why} |\n");
+    }
+    for Unlike { what, loops, why, .. } in UNLIKE {
+        text += &format!("| {what} | loops | {loops} | {why} |\n");
     }
     for Refused { what, values, why, .. } in REFUSED {
         text += &format!("| somebody asks for {what} | {} | (refused) | {why} |\n", values.join(", "));

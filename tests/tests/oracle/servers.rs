@@ -16,27 +16,29 @@ use super::script::{Script, Service};
 pub struct Way {
     /// `reactor, epoll, edge`
     pub name: String,
+    model: &'static str,
     pub trigger: Option<&'static str>,
     arguments: Vec<&'static str>,
 }
 
 impl Way {
     fn of_model(name: &'static str) -> Way {
-        Way { name: name.to_owned(), trigger: None, arguments: Model::named(name).arguments.to_vec() }
+        Way {
+            name: name.to_owned(),
+            model: name,
+            trigger: None,
+            arguments: Model::named(name).arguments.to_vec(),
+        }
     }
 
     fn of_loop(model: &'static str, backend: &'static str, trigger: &'static str) -> Way {
         let options = ["--backend", backend, "--trigger", trigger];
         let arguments = [Model::named(model).arguments, &options].concat();
-        Way { name: format!("{model}, {backend}, {trigger}"), trigger: Some(trigger), arguments }
+        Way { name: format!("{model}, {backend}, {trigger}"), model, trigger: Some(trigger), arguments }
     }
 
     fn inetd() -> Way {
-        Way { name: "inetd".to_owned(), trigger: None, arguments: vec!["inetd"] }
-    }
-
-    fn is_inetd(&self) -> bool {
-        self.arguments == ["inetd"]
+        Way { name: "inetd".to_owned(), model: "inetd", trigger: None, arguments: vec!["inetd"] }
     }
 }
 
@@ -48,20 +50,25 @@ pub fn triggers(backend: &str) -> &'static [&'static str] {
     }
 }
 
-/// All of them.
+/// The models that are loops.
+const LOOPS: [&str; 4] = ["reactor", "reactor_workers", "callback", "framed"];
+
+/// All of them: loops over each backend with each trigger, and the models that block.
 pub fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
-    for backend in backends() {
-        ways.extend(triggers(backend).iter().map(|trigger| Way::of_loop("reactor", backend, trigger)));
+    for model in LOOPS {
+        for backend in backends() {
+            ways.extend(triggers(backend).iter().map(|trigger| Way::of_loop(model, backend, trigger)));
+        }
     }
-    // The other loops are the reactor again: one way each.
-    ways.push(Way::of_loop("reactor_workers", "epoll", "one-shot"));
-    ways.push(Way::of_loop("callback", "poll", "level"));
-    ways.push(Way::of_loop("framed", "epoll", "edge"));
-    let loops = ["reactor", "reactor_workers", "callback", "framed"];
-    ways.extend(Model::NAMES.into_iter().filter(|name| !loops.contains(name)).map(Way::of_model));
+    ways.extend(Model::NAMES.into_iter().filter(|name| !LOOPS.contains(name)).map(Way::of_model));
     ways.push(Way::inetd());
     ways
+}
+
+/// The same without those that differ from others in their dress only.
+pub fn ways_undressed() -> Vec<Way> {
+    ways().into_iter().filter(|way| way.model == "reactor" || !LOOPS.contains(&way.model)).collect()
 }
 
 /// Somebody who can be talked to.
@@ -94,7 +101,7 @@ impl Host {
         let setup = setup.arguments();
         let service = ["--service", service.name(), "--model"];
         let all = service.iter().chain(&way.arguments).copied().chain(setup.iter().map(String::as_str));
-        match way.is_inetd() {
+        match way.model == "inetd" {
             true => Host::Inetd(all.map(str::to_owned).collect()),
             false => Host::Running(Server::start(&all.collect::<Vec<_>>())),
         }

@@ -18,6 +18,7 @@
 //! d. A call that makes several changes stops at the first that fails, unless each is asked for a receipt (`EV_RECEIPT`): then
 //!    all are tried, and each tells in `data` what came of it, also that it succeeded (`EV_ERROR` with zero; mio#911). `ENOENT`,
 //!    of a delete, is for the table to judge. `EINTR` is none: "all changes contained in the changelist have been applied".
+//!    Test: `a_knote_that_is_gone_already_is_no_error`.
 //! e. A close removes the knotes of its number, silently and whatever duplicates there are. So a number that the table knows is
 //!    asked about before it is refused. Test: `a_number_closed_and_given_out_again_can_be_registered`.
 //! f. The write filter is added first: on one implementation the end of the stream, seen by the read filter as it was added, was
@@ -321,6 +322,18 @@ mod tests {
             kqueue.change(&mut [Kevent::change(near.as_raw_fd(), sys::Filter::Read, DELETE, 0)]).unwrap();
             assert_eq!(kqueue.reregister(near.as_fd(), new).unwrap_err().kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    /// Quirk d (mio#911).
+    #[test]
+    fn a_knote_that_is_gone_already_is_no_error() {
+        let kqueue = Kqueue::new().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        kqueue.register(near.as_fd(), registration(1, BOTH, Trigger::Edge)).unwrap();
+        kqueue.change(&mut [Kevent::change(near.as_raw_fd(), sys::Filter::Write, DELETE, 0)]).unwrap();
+        kqueue.reregister(near.as_fd(), registration(2, Interest::READABLE, Trigger::Edge)).unwrap();
+        far.write_all(b"simple").unwrap();
+        assert_eq!(now(&kqueue), [(2, sys::IN)]);
     }
 
     /// Quirk g.

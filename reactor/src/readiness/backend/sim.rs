@@ -26,6 +26,10 @@ use crate::readiness::interest::Trigger;
 use crate::readiness::waker::WakerFd;
 use crate::sys::{self, simulated};
 
+/// How often one wait looks at the world while that moves and there is nothing to tell. Should it do so for ever, that shows in
+/// the number of turns.
+const MOST_LOOKS: u32 = 10_000;
+
 // # State
 
 /// One of the selectors of the kernel that runs on this thread.
@@ -94,8 +98,9 @@ impl Selector for Sim {
 
     fn wait(&self, ready: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
+        ask(simulated::Kernel::begin_wait)?;
         let until = timeout.and_then(|timeout| clock::now().checked_add(timeout));
-        for looks in 0.. {
+        for looks in 0..MOST_LOOKS {
             let mut woken = self.woken();
             let looked =
                 simulated::with(|kernel| kernel.wait(self.number, ready, until, &mut woken, CLOCK_KEY));

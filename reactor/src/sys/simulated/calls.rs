@@ -149,26 +149,26 @@ impl Kernel {
             // Said at once, or later.
             None if self.choices.choose(2) == 1 => return errno(libc::ECONNREFUSED),
             None => self.fail(fd, libc::ECONNREFUSED),
-            Some(end) => {
-                self.attach(fd, end);
-                match self.choices.choose(if self.losses { 4 } else { 3 }) {
-                    0 => self.at(fd).state = State::Connecting(end),
-                    1 => {
-                        self.at(fd).state = State::Connected(end);
-                        return Ok(());
-                    }
-                    2 => {
-                        self.at(fd).state = State::Connecting(end);
-                        return errno(libc::EINTR); // and goes on by itself
-                    }
-                    _ => {
-                        self.links[end.link].cut();
-                        self.fail(fd, libc::ETIMEDOUT);
-                    }
-                }
-            }
+            Some(end) => return self.start_connecting(fd, end),
         }
         errno(libc::EINPROGRESS)
+    }
+
+    /// Somebody is there: the connection stands soon, or at once; the attempt goes on by itself after a signal; or it is in vain.
+    fn start_connecting(&mut self, fd: RawFd, end: End) -> io::Result<()> {
+        let way = self.choices.choose(if self.losses { 4 } else { 3 });
+        if way == 3 {
+            self.links[end.link].cut();
+            self.fail(fd, libc::ETIMEDOUT);
+            return errno(libc::EINPROGRESS);
+        }
+        self.attach(fd, end);
+        self.at(fd).state = if way == 1 { State::Connected(end) } else { State::Connecting(end) };
+        match way {
+            0 => errno(libc::EINPROGRESS),
+            1 => Ok(()),
+            _ => errno(libc::EINTR),
+        }
     }
 
     /// An attempt to connect failed.
@@ -249,13 +249,15 @@ impl Kernel {
         }
         if how != Shutdown::Write {
             let end = self.end(fd)?;
-            self.links[end.link].sides[end.side].deaf = true;
+            self.links[end.link].sides[end.side].hears_no_more = true;
+            self.announce(fd, IN);
         }
         Ok(())
     }
 
     pub(crate) fn receive(&mut self, fd: RawFd, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
         let end = self.end(fd)?;
+        let hears_no_more = self.links[end.link].sides[end.side].hears_no_more;
         let incoming = self.links[end.link].incoming(end.side);
         match incoming {
             Flow { reset: Travel::Arrived, .. } => {
@@ -263,6 +265,7 @@ impl Kernel {
                 return errno(libc::ECONNRESET);
             }
             Flow { reset: Travel::Told, .. } => return Ok(0),
+            Flow { arrived: 0, .. } if hears_no_more => return Ok(0),
             Flow { arrived: 0, fin, .. } if *fin != Travel::Arrived => return errno(libc::EAGAIN),
             _ => {}
         }
@@ -304,10 +307,7 @@ impl Kernel {
         }
         if link.sides[end.other().side].deaf {
             // Whoever is gone answers with an RST.
-            let answer = &mut link.sides[end.other().side].sends;
-            if answer.reset == Travel::Unsent {
-                answer.reset = Travel::Sent;
-            }
+            link.close(end.other().side, true);
             self.changed = true;
             return Ok(bytes.len());
         }

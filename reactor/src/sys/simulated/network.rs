@@ -18,8 +18,10 @@ pub(super) struct Side {
     pub(super) address: SocketAddr,
     pub(super) fd: Option<RawFd>,
     pub(super) sends: Flow,
-    /// Nobody will read here any more.
+    /// Nobody will read here any more: what comes is answered with an RST.
     pub(super) deaf: bool,
+    /// It said that it wants to hear nothing more (shutdown(2), `SHUT_RD`), which nobody else is told.
+    pub(super) hears_no_more: bool,
 }
 
 /// What goes one way.
@@ -59,7 +61,8 @@ impl End {
 
 impl Link {
     pub(super) fn new(from: SocketAddr, to: SocketAddr) -> Link {
-        let side = |address| Side { address, fd: None, sends: Flow::default(), deaf: false };
+        let side =
+            |address| Side { address, fd: None, sends: Flow::default(), deaf: false, hears_no_more: false };
         Link { sides: [side(from), side(to)] }
     }
 
@@ -71,6 +74,12 @@ impl Link {
     /// Whether an RST reached this side.
     pub(super) fn is_reset(&self, side: usize) -> bool {
         matches!(self.sides[1 - side].sends.reset, Travel::Arrived | Travel::Told)
+    }
+
+    /// Whether this side can send nothing more.
+    pub(super) fn is_over_for(&self, side: usize) -> bool {
+        let Flow { fin, reset, .. } = self.sides[side].sends;
+        self.is_reset(side) || (fin, reset) != (Travel::Unsent, Travel::Unsent)
     }
 
     /// A side stops: for good if it leaves something unread, or wants to.

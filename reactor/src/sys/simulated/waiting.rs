@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::network::Travel;
+use super::network::{End, Travel};
 use super::{DELAY, Kernel, State, Watch, errno};
 use crate::sys::{ERR, Event, HUP, IN, OUT, RDHUP};
 
@@ -80,46 +80,31 @@ impl Kernel {
         match &socket.state {
             _ if socket.error.is_some() => IN | OUT | ERR | HUP | RDHUP,
             State::Fresh => OUT | HUP,
-            State::Listening(queue) => {
-                if queue.is_empty() {
-                    0
-                } else {
-                    IN
-                }
-            }
+            State::Listening(queue) => flag(IN, !queue.is_empty()),
             State::Connecting(_) => 0,
-            State::Connected(end) => {
-                let link = &self.links[end.link];
-                let (sends, incoming) = (&link.sides[end.side].sends, &link.sides[end.other().side].sends);
-                if link.is_reset(end.side) {
-                    let error = if incoming.reset == Travel::Arrived { ERR } else { 0 };
-                    return IN | OUT | HUP | RDHUP | error;
-                }
-                let ended = incoming.fin == Travel::Arrived;
-                let mut flags = 0;
-                if incoming.arrived > 0 || ended {
-                    flags |= IN;
-                }
-                if sends.bytes.len() < self.room {
-                    flags |= OUT;
-                }
-                if ended {
-                    flags |= RDHUP;
-                }
-                if ended && sends.fin != Travel::Unsent {
-                    flags |= HUP;
-                }
-                flags
-            }
+            State::Connected(end) => self.state_of_connected(*end),
         }
+    }
+
+    fn state_of_connected(&self, end: End) -> u32 {
+        let link = &self.links[end.link];
+        let (here, incoming) = (&link.sides[end.side], &link.sides[end.other().side].sends);
+        if link.is_reset(end.side) {
+            return IN | OUT | HUP | RDHUP | flag(ERR, incoming.reset == Travel::Arrived);
+        }
+        let ended = here.hears_no_more || incoming.fin == Travel::Arrived;
+        flag(IN, incoming.arrived > 0 || ended)
+            | flag(OUT, here.sends.bytes.len() < self.room)
+            | flag(RDHUP, ended)
+            | flag(HUP, ended && here.sends.fin != Travel::Unsent)
     }
 
     /// What there is to tell of a watch now.
     fn flags(&self, watch: &Watch, woken: &[RawFd]) -> u32 {
         if watch.is_waker {
-            return if woken.contains(&watch.fd) { IN } else { 0 };
+            return flag(IN, woken.contains(&watch.fd));
         }
-        let asked_or_not = ERR | HUP | if watch.wanted & IN != 0 { RDHUP } else { 0 };
+        let asked_or_not = ERR | HUP | flag(RDHUP, watch.wanted & IN != 0);
         if watch.loaded { self.state_of(watch.fd) & (watch.wanted | asked_or_not) } else { 0 }
     }
 
@@ -130,8 +115,9 @@ impl Kernel {
         ready.filter(|(_, flags)| *flags != 0).collect()
     }
 
-    /// Counts the waits that tell of something nobody does anything about.
-    fn look_for_spinning(&mut self) -> io::Result<()> {
+    /// The program has done what it wanted to, and waits. Counts the waits that tell of something nobody does anything about.
+    pub(crate) fn begin_wait(&mut self) -> io::Result<()> {
+        self.bury();
         let (told, changed) = (std::mem::take(&mut self.told), std::mem::take(&mut self.changed));
         self.idle = if changed { 0 } else { self.idle + u32::from(told) };
         if self.idle <= MOST_IDLE {
@@ -153,8 +139,7 @@ impl Kernel {
         woken: &mut Vec<RawFd>,
         clock_key: u64,
     ) -> Option<io::Result<()>> {
-        self.bury();
-        if let Err(error) = self.look_for_spinning().and_then(|()| self.hinder(&[libc::EINTR])) {
+        if let Err(error) = self.hinder(&[libc::EINTR]) {
             return Some(Err(error));
         }
         let moved = self.progress();
@@ -163,16 +148,7 @@ impl Kernel {
             self.changed = true;
             ready.push(Event::new(clock_key, IN));
         }
-        let mut told = self.ready(selector, woken);
-        self.select(&mut told);
-        for (at, flags) in told.into_iter().take(ready.capacity() - ready.len()) {
-            let watch = &mut self.watches[at];
-            watch.loaded &= !(watch.edge || watch.one_shot);
-            self.changed |= watch.is_waker;
-            woken.retain(|woken| *woken != watch.fd);
-            ready.push(Event::new(watch.key, flags));
-        }
-        self.told = !ready.is_empty();
+        self.tell(selector, ready, woken);
         self.add_spurious(selector, ready);
         let clock = self.clocks.get(&selector).copied();
         if !ready.is_empty() || until.is_some_and(|until| until <= self.now) {
@@ -187,6 +163,19 @@ impl Kernel {
             let problem = "the simulation is at rest: nothing that was planned is left, and no clock is set";
             Some(Err(io::Error::new(io::ErrorKind::WouldBlock, problem)))
         }
+    }
+
+    fn tell(&mut self, selector: u32, ready: &mut Vec<Event>, woken: &mut Vec<RawFd>) {
+        let mut told = self.ready(selector, woken);
+        self.select(&mut told);
+        for (at, flags) in told.into_iter().take(ready.capacity() - ready.len()) {
+            let watch = &mut self.watches[at];
+            watch.loaded &= !(watch.edge || watch.one_shot);
+            self.changed |= watch.is_waker;
+            woken.retain(|woken| *woken != watch.fd);
+            ready.push(Event::new(watch.key, flags));
+        }
+        self.told = !ready.is_empty();
     }
 
     /// Which of the ready are told, and in which order: all, in reverse, or only one. The others are told next time.
@@ -217,6 +206,10 @@ impl Kernel {
             ready.push(Event::new(watch.key, watch.wanted));
         }
     }
+}
+
+fn flag(flag: u32, is_so: bool) -> u32 {
+    if is_so { flag } else { 0 }
 }
 
 fn not_ours(fd: RawFd) -> io::Error {
