@@ -22,12 +22,12 @@ impl<P: Protocol + 'static> Reactor<P> {
     #[cold]
     pub(super) fn close(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some(connection) = self.connections.get_mut(id.index()) else { return };
-        self.driver.output.clear();
         if !connection.is_dead() {
             self.dead.push(id); // before the protocol is called: should it panic, its place is not lost
             self.outside.counters.closed += 1;
             connection.bury(&reason, &self.driver);
         }
+        self.driver.output.clear();
         self.outside.enter(id, connection.number());
         connection.session.finish(&reason, &mut self.driver.output, &mut self.outside);
         self.driver.output.clear();

@@ -192,7 +192,8 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// Why a connection is over.
+/// Why a connection is over. If something was still to be sent to the peer, whatever the reason, the peer hears a reset: an end in
+/// order would say that this was all.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CloseReason {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reactor::Backend;
 use reactor::event_loop::Limits;
 
-use crate::bench::{Bench, Last, available, is_over, millis, pattern, read_available, shared};
+use crate::bench::{Bench, Cx, Last, available, is_over, millis, pattern, read_available, shared};
 use crate::support;
 
 fn lingering(time: Duration, bytes: usize) -> Limits {
@@ -79,7 +79,7 @@ pub fn a_reset_is_told_as_such(backend: Backend) {
 }
 
 pub fn a_reset_behind_a_question_is_told_as_such_whatever_the_answer(backend: Backend) {
-    type Answer = fn(&mut crate::bench::Cx<'_>);
+    type Answer = fn(&mut Cx<'_>);
     let answers: [(Answer, &str); 3] = [
         (|cx| cx.write(b"answer"), "closed: the peer closed before 6 bytes were sent to it"),
         (|_| {}, "closed: reset by the peer"),
@@ -267,6 +267,25 @@ pub fn a_peer_that_takes_nothing_does_not_keep_a_closing_connection(backend: Bac
     bench.until_empty();
     let closed = bench.diary.find("closed").unwrap();
     assert!(closed.starts_with("closed: the peer closed before") && closed.contains("bytes"), "{closed}");
+}
+
+/// A FIN would say that this was all.
+pub fn an_answer_that_is_cut_short_ends_with_a_reset(backend: Backend) {
+    let short = Limits { idle: Some(millis(30)), linger_time: millis(30), ..Limits::default() };
+    let endings: [fn(&mut Cx<'_>); 3] = [|_| (), |cx| cx.close(), |cx| _ = cx.start_timer(Duration::ZERO)];
+    for ending in endings {
+        let mut bench = Bench::limited(backend, short);
+        let script = bench.script().opened(move |cx| {
+            cx.write_owned(vec![0; 16 << 20]);
+            ending(cx);
+        });
+        let (_, mut peer) = bench.tcp(script.timer(|_, _| panic!("in the middle of it")));
+        bench.until_empty();
+        let (got, end) = bench.read_to_any_end(&mut peer);
+        let told = bench.diary.find("closed");
+        assert!(got.len() < 16 << 20, "{told:?}");
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset, "{told:?}");
+    }
 }
 
 /// The bound on a flush is time without progress, not time in all.

@@ -1,7 +1,7 @@
 //! One conversation on a blocking thread: what only it has to get right.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +36,8 @@ fn timers_ring_while_it_waits_for_input() {
 
 #[test]
 fn a_peer_that_was_gone_before_a_word_was_said_reset_the_conversation() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (ours, _) = listener.accept().unwrap();
     support::reset_on_close(&theirs);
     drop(theirs);
@@ -100,6 +100,20 @@ fn a_peer_that_takes_nothing_is_idle() {
     assert!(matches!(reason, CloseReason::TimedOut(Timeout::Idle)), "{reason}");
 }
 
+/// As on a loop.
+#[test]
+fn an_answer_that_is_cut_short_ends_with_a_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let ours = listener.accept().unwrap().0;
+    let limits = Limits { idle: Some(millis(30)), ..Limits::default() };
+    let script = Script::new(&Diary::default()).opened(|cx| cx.write_owned(vec![0; 16 << 20]));
+    converse(ours, script, &limits).unwrap();
+    let mut got = Vec::new();
+    assert_eq!(theirs.read_to_end(&mut got).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(got.len() < 16 << 20);
+}
+
 #[test]
 fn a_panic_is_a_reason() {
     let diary = Diary::default();
@@ -154,8 +168,8 @@ fn a_stream_is_given_back_as_nonblocking_as_it_was() {
 
 #[test]
 fn last_words_survive_unread_input() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let ours = listener.accept().unwrap().0;
     theirs.write_all(&[b'.'; 200_000]).unwrap();
     let server = thread::spawn(move || {

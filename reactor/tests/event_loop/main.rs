@@ -129,6 +129,7 @@ macro_rules! conversations {
                 without_linger_time_a_close_does_not_wait,
                 messages_do_not_prolong_lingering,
                 a_peer_that_takes_nothing_does_not_keep_a_closing_connection,
+                an_answer_that_is_cut_short_ends_with_a_reset,
                 a_slow_but_steady_peer_gets_everything_after_close,
                 closing_drops_a_connections_timers,
                 closing_in_closed_and_after_closed_changes_nothing,

@@ -356,8 +356,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     }
 
     fn finish(&mut self, reason: CloseReason) -> CloseReason {
-        if matches!(reason, CloseReason::Aborted) {
-            let _ = sys::set_reset_on_close(self.stream.as_fd()); // else it ends with a FIN
+        // A FIN would say that this was all: an answer that is cut short ends with an RST.
+        if !self.output.is_empty() || matches!(reason, CloseReason::Aborted) {
+            let _ = sys::set_reset_on_close(self.stream.as_fd());
         }
         self.output.clear();
         self.session.finish(&reason, &mut self.output, &mut self.outside);
