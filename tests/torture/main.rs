@@ -1,7 +1,7 @@
 //! Every system call of the loop is made to fail, in every way its manual allows, at every place it is made.
 //!
 //! ```console
-//! $ cargo test -p zen-torture                    everything: some 140 000 runs, two or three minutes of one core
+//! $ cargo test -p zen-torture                    everything: some 150 000 runs, two or three minutes of one core
 //! $ cargo test -p zen-torture -- epoll/split     what contains this name
 //! $ cargo test -p zen-torture -- --replay epoll/split/19/recv/EINTR/once
 //! $ TORTURE_PAIRS=1 cargo test -p zen-torture    two faults in one run, the second within ten calls of the first: an hour
