@@ -553,9 +553,7 @@ impl<P: Protocol> Connection<P> {
             // It is closed at the end of the turn whatever the answer; there is nobody to tell.
             let _ = driver.selector.deregister(self.socket.as_fd());
         }
-        // A FIN would say that this was all: an answer that is cut short ends with an RST.
-        let is_cut_short = self.session.state.queued() > 0 || !driver.output.is_empty();
-        if is_cut_short || matches!(reason, CloseReason::Aborted) {
+        if reason.is_abrupt(self.session.state.queued() + driver.output.len()) {
             let _ = sys::set_reset_on_close(self.socket.as_fd());
         }
         self.set(DEAD);

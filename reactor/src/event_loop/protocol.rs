@@ -192,8 +192,8 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// Why a connection is over. If something was still to be sent to the peer, whatever the reason, the peer hears a reset: an end in
-/// order would say that this was all.
+/// Why a connection is over. Where something was still to be sent, and after [`Aborted`](CloseReason::Aborted) and
+/// [`Io`](CloseReason::Io), the peer hears a reset: an end in order would say that this was all.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -240,6 +240,11 @@ pub enum Limit {
 }
 
 impl CloseReason {
+    /// Whether the peer must not take the end, with so many bytes unsent, for one in order.
+    pub(crate) fn is_abrupt(&self, unsent: usize) -> bool {
+        unsent > 0 || matches!(self, CloseReason::Aborted | CloseReason::Io(_))
+    }
+
     /// What an error of `recv`, `send` or `connect` means, with so many bytes unsent.
     pub(crate) fn of_error(error: io::Error, unsent: usize) -> CloseReason {
         match error.kind() {

@@ -356,8 +356,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     }
 
     fn finish(&mut self, reason: CloseReason) -> CloseReason {
-        // A FIN would say that this was all: an answer that is cut short ends with an RST.
-        if !self.output.is_empty() || matches!(reason, CloseReason::Aborted) {
+        if reason.is_abrupt(self.output.len()) {
             let _ = sys::set_reset_on_close(self.stream.as_fd());
         }
         self.output.clear();
