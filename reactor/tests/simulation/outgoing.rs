@@ -245,7 +245,7 @@ fn a_proxy_passes_everything_on_under_thousands_of_seeds() {
 
 #[test]
 fn a_proxy_that_loses_connections_leaves_nothing_behind() {
-    simulation::seeds(0..2_000, |simulation| passed_on(simulation, true));
+    simulation::seeds(0..6_000, |simulation| passed_on(simulation, true));
 }
 
 #[test]
