@@ -111,3 +111,11 @@ fn the_event_loop_of_the_readme_is_the_example() {
     let (_, code) = example.split_once("\n\n").expect("the code stands below the comment");
     assert!(readme().contains(&format!("```rust,no_run\n{code}```")), "change both");
 }
+
+#[test]
+fn the_readme_counts_the_planted_bugs() {
+    let folder = fs::read_dir(in_the_repository("tests/planted")).expect("there is the catalogue");
+    let is_patch = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "patch");
+    let count = folder.filter_map(|entry| Some(entry.ok()?.path())).filter(is_patch).count();
+    assert!(readme().contains(&format!("is caught: {count} of {count}.")), "there are {count}");
+}
