@@ -66,6 +66,10 @@ pub struct Record {
     pub idle_turns: u64,
 }
 
+/// A run takes a moment, because nothing in it sleeps. One that does has found a call that passes the harness by, and would sleep
+/// for ever: after so many seconds it dies of SIGALRM, and is reported by name.
+const MOST_SECONDS: u32 = 120;
+
 /// Plays a scenario; `usual` is how many turns it takes without faults.
 pub fn play(
     scenario: &Scenario,
@@ -75,12 +79,14 @@ pub fn play(
     usual: Option<usize>,
 ) -> Record {
     let most_turns = usual.map_or(1000, |usual| usual + UNDER_FAULT + MORE_TURNS);
+    set_alarm(MOST_SECONDS);
     kernel::begin(faults, platform.lacks);
     let mut stage = Stage::open((scenario.settings)(), platform.backend, scratch, most_turns);
     if stage.complaints.is_empty() {
         (scenario.play)(&mut stage);
         stage.finish();
     }
+    set_alarm(0);
     let parties = parties(&stage);
     let Stage { errors, mut complaints, turns, shed, idle_turns, .. } = stage;
     let (log, hits, rejected) = kernel::with(|kernel| {
@@ -88,6 +94,12 @@ pub fn play(
         (std::mem::take(&mut kernel.log), std::mem::take(&mut kernel.hits), kernel.rejected.take())
     });
     Record { log, hits, rejected, parties, errors, complaints, turns, shed, idle_turns }
+}
+
+/// After so many seconds, SIGALRM (alarm(2)); zero: never.
+fn set_alarm(seconds: u32) {
+    // SAFETY: it takes a number.
+    unsafe { libc::alarm(seconds) };
 }
 
 fn parties(stage: &Stage) -> BTreeMap<Label, Party> {
