@@ -100,11 +100,11 @@ pub fn a_share_is_one_read(backend: Backend) {
     bench.until_noted("received more");
 }
 
-/// More connections at once than the first batch has room for.
+/// More connections at once than three batches have room for that do not grow.
 pub fn a_small_event_buffer_does_not_starve_quiet_connections(backend: Backend) {
     support::raise_descriptor_limit();
     let mut bench = Bench::new(backend);
-    let mut peers: Vec<_> = (0..600)
+    let mut peers: Vec<_> = (0..800)
         .map(|_| {
             let script = bench.echo();
             bench.pair(script).1
@@ -113,9 +113,9 @@ pub fn a_small_event_buffer_does_not_starve_quiet_connections(backend: Backend) 
     bench.rest();
     for round in 0..3 {
         peers.iter_mut().for_each(|peer| peer.write_all(b"?").unwrap());
-        (0..2).for_each(|_| bench.turn()); // the second batch has room for the rest
+        (0..3).for_each(|_| bench.turn());
         let answered = peers.iter_mut().map(available).filter(|answer| answer == b"?").count();
-        assert_eq!(answered, 600, "round {round}");
+        assert_eq!(answered, 800, "round {round}");
     }
 }
 
