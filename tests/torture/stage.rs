@@ -340,11 +340,6 @@ impl Stage {
         if let Err(error) = result {
             self.errors.push(error.to_string());
         }
-        let is_replaced = |hit: &kernel::Hit| hit.errno() == Some(libc::EBADR);
-        if kernel::with(|kernel| kernel.hits.iter().any(is_replaced)) {
-            // A ring that was given up lives on for a moment, in a thread of the kernel's, and holds its files open.
-            std::thread::sleep(Duration::from_millis(1));
-        }
         let hit = kernel::with(|kernel| {
             kernel.next_label = None;
             !kernel.hits.is_empty()

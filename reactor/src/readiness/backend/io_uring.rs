@@ -519,6 +519,8 @@ mod tests {
             assert_eq!(wait(&ring, None), [1]);
             assert_eq!(wait(&ring, None), [CLOCK_KEY]);
             ring.deregister(ours.as_fd()).unwrap();
+            drop(ours);
+            assert_eq!(theirs.read(&mut [0; 6]).unwrap(), 0, "a close is a close");
         });
     }
 }

@@ -168,7 +168,7 @@ impl Operations {
         let code = result.as_ref().err().and_then(io::Error::raw_os_error);
         self.lost |= code == Some(libc::EBADR);
         if self.lost {
-            self.ring = self.ring.another()?; // with the one before, all that it holds goes
+            self.ring.replace()?;
             self.slots.start_over();
             (self.lost, self.listening, self.is_set) = (false, false, false);
             return Ok(0);
