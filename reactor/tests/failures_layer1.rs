@@ -466,24 +466,15 @@ fn tell_nothing_of_the_gone(backend: Backend, waiters: usize) {
     // Of each owner, how many of its sources are gone: tokens below that are nobody's. And how many were told.
     let gone: [AtomicUsize; OWNERS] = Default::default();
     let told: [AtomicUsize; OWNERS] = Default::default();
-    let is_over = || gone.iter().all(|gone| gone.load(Ordering::SeqCst) == ROUNDS);
+    // Every owner holds one more of it until it is done, or has panicked.
+    let working = Arc::new(());
+    let is_over = || Arc::strong_count(&working) == 1;
     thread::scope(|scope| {
-        for _ in 0..waiters {
-            scope.spawn(|| {
-                while !is_over() {
-                    let mut waiting = poll.lock().unwrap();
-                    let gone: Vec<_> = gone.iter().map(|gone| gone.load(Ordering::SeqCst)).collect();
-                    for event in waiting.wait_for(Duration::from_millis(2)) {
-                        let (owner, round) = (event.token().0 % OWNERS, event.token().0 / OWNERS);
-                        assert!(round >= gone[owner], "{backend}: {event:?}, but {} are gone", gone[owner]);
-                        told[owner].fetch_max(round + 1, Ordering::SeqCst);
-                    }
-                }
-            });
-        }
         for owner in 0..OWNERS {
             let (registry, gone, told) = (&registry, &gone[owner], &told[owner]);
+            let working = Arc::clone(&working);
             scope.spawn(move || {
+                let _working = working;
                 for round in 0..ROUNDS {
                     let (mut ours, mut theirs) = pair();
                     let (token, trigger) = (Token(round * OWNERS + owner), TRIGGERS[round / 4 % 3]);
@@ -500,6 +491,19 @@ fn tell_nothing_of_the_gone(backend: Backend, waiters: usize) {
                     let end = theirs.read(&mut [0; 1]);
                     let would_block = |error: &Error| error.kind() == ErrorKind::WouldBlock;
                     assert!(!end.as_ref().is_err_and(would_block), "{backend}: it is closed, and open");
+                }
+            });
+        }
+        for _ in 0..waiters {
+            scope.spawn(|| {
+                while !is_over() {
+                    let mut waiting = poll.lock().unwrap();
+                    let gone: Vec<_> = gone.iter().map(|gone| gone.load(Ordering::SeqCst)).collect();
+                    for event in waiting.wait_for(Duration::from_millis(2)) {
+                        let (owner, round) = (event.token().0 % OWNERS, event.token().0 / OWNERS);
+                        assert!(round >= gone[owner], "{backend}: {event:?}, but {} are gone", gone[owner]);
+                        told[owner].fetch_max(round + 1, Ordering::SeqCst);
+                    }
                 }
             });
         }
