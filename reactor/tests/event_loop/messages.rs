@@ -262,7 +262,7 @@ pub fn timers_sockets_and_letters_share_one_wait(backend: Backend) {
     let stopped = Arc::clone(&stop);
     let other = thread::spawn(move || {
         while !stopped.load(Ordering::Relaxed) {
-            handle.send(id, 1).unwrap();
+            let _ = handle.send(id, 1); // whoever is faster than the loop finds the mailbox full in the end
             thread::yield_now();
         }
     });
