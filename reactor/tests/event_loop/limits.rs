@@ -152,8 +152,8 @@ pub fn a_connection_on_which_nothing_moves_ends(backend: Backend) {
     let limits = Limits { idle: Some(millis(40)), ..Limits::default() };
     let (mut bench, address) = echoing(backend, limits);
     let mut peer = nonblocking(address);
-    assert_eq!(bench.ask(&mut peer, "hello", 5), "hello");
     let start = Instant::now();
+    assert_eq!(bench.ask(&mut peer, "hello", 5), "hello");
     let (got, end) = bench.read_to_any_end(&mut peer);
     assert!(got.is_empty() && end.is_ok(), "{end:?}");
     assert!(start.elapsed() >= millis(39), "{:?}: not early", start.elapsed());

@@ -106,8 +106,8 @@ pub fn after_the_grace_whoever_is_left_is_aborted(backend: Backend) {
     let mut bench = Bench::new(backend);
     let script = bench.script().opened(|cx| cx.pause_reading());
     let (_, mut peer) = bench.tcp(script);
-    bench.reactor.shutdown(millis(20));
     let start = Instant::now();
+    bench.reactor.shutdown(millis(20));
     bench.run();
     assert!(start.elapsed() >= millis(20));
     assert_eq!(bench.diary.lines(), ["opened", "closed: aborted from this side"]);
