@@ -120,13 +120,15 @@ impl<P: Protocol> Connection<P> {
         driver: &mut Readiness,
         outside: &mut Outside<P::Message>,
     ) -> Verdict {
-        if self.has(CONNECTING | LINGERING | BLOCKED | ONE_SHOT) {
-            return match self.has(ONE_SHOT) {
-                true => self.ready_once(flags, driver, outside),
-                false => self.ready_specially(flags, driver, outside),
-            };
+        if self.has(ONE_SHOT) {
+            self.ready_once(flags, driver, outside)
+        } else if self.has(CONNECTING | LINGERING | BLOCKED) {
+            self.ready_specially(flags, driver, outside)
+        } else if flags & !sys::OUT != 0 {
+            self.read(flags, driver, outside)
+        } else {
+            self.settle(driver, outside)
         }
-        if flags & !sys::OUT != 0 { self.read(flags, driver, outside) } else { self.settle(driver, outside) }
     }
 
     /// A one-shot is loaded again whatever came of it, unless that was the end.
@@ -407,11 +409,8 @@ impl<P: Protocol> Connection<P> {
     fn update_interest(&mut self, driver: &Readiness, outside: &Outside<P::Message>) -> io::Result<()> {
         let refused = self.has(REFUSED);
         self.clear(REFUSED);
-        if driver.has_edges() && refused {
-            return driver.rewatch(self.socket.as_fd(), outside.id.key());
-        }
         if driver.has_edges() {
-            return Ok(());
+            return if refused { driver.rewatch(self.socket.as_fd(), outside.id.key()) } else { Ok(()) };
         }
         let (from, to) = (self.session.state.driver & (READABLE | WRITABLE), self.wanted());
         if from != to || self.has(SPENT) {
