@@ -354,6 +354,17 @@ fn a_range_beyond_all_files_is_an_early_end() {
     assert!(reason.borrow().contains("UnexpectedEof"), "{}", reason.borrow());
 }
 
+/// Somebody who is heard, and how many bytes were heard last.
+fn listened_to(reactor: &mut Reactor<Script>) -> (UnixStream, Rc<Cell<usize>>) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let heard = Rc::new(Cell::new(0));
+    let hears = Rc::clone(&heard);
+    let script = Script { received: Box::new(move |length, _| hears.set(length)), ..Script::default() };
+    reactor.adopt(ours, script).expect("a connection");
+    reactor.turn(Some(Duration::ZERO)).expect("a turn"); // the edge of a socket that is writable is past
+    (theirs, heard)
+}
+
 /// The observer is the program's, and its panic too; the other events of the same wait are still to be dispatched.
 #[test]
 fn a_program_that_goes_on_after_its_own_panic_has_lost_no_event() {
@@ -363,12 +374,7 @@ fn a_program_that_goes_on_after_its_own_panic_has_lost_no_event() {
     let mut reactor: Reactor<Script> = builder.build().expect("a loop");
     let listener = reactor.listen(([127, 0, 0, 1], 0), |_: &Incoming<'_>| None).expect("a listener");
     let address = reactor.local_address(listener).expect("it listens").to_string();
-    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-    let heard = Rc::new(Cell::new(0));
-    let hears = Rc::clone(&heard);
-    let script = Script { received: Box::new(move |length, _| hears.set(length)), ..Script::default() };
-    reactor.adopt(ours, script).expect("a connection");
-    reactor.turn(Some(Duration::ZERO)).expect("a turn"); // the edge of a socket that is writable is past
+    let (mut theirs, heard) = listened_to(&mut reactor);
     let _refused = TcpStream::connect(address).expect("a connection");
     theirs.write_all(b"!").expect("room");
     let turn = std::panic::AssertUnwindSafe(|| reactor.turn(Some(LONG)));
@@ -383,12 +389,7 @@ fn a_program_that_goes_on_after_its_own_panic_has_lost_no_event() {
 #[test]
 fn a_turn_within_a_turn_loses_no_event() {
     let mut reactor = a_loop(Backend::Auto, Limits::default());
-    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-    let heard = Rc::new(Cell::new(0));
-    let hears = Rc::clone(&heard);
-    let script = Script { received: Box::new(move |length, _| hears.set(length)), ..Script::default() };
-    reactor.adopt(ours, script).expect("a connection");
-    reactor.turn(Some(Duration::ZERO)).expect("a turn"); // the edge of a socket that is writable is past
+    let (mut theirs, heard) = listened_to(&mut reactor);
     reactor
         .on_signal(libc::SIGUSR2, |reactor| reactor.turn(Some(Duration::ZERO)).expect("a turn within a turn"))
         .expect("a signal");
